@@ -1,0 +1,78 @@
+"""Every experiment by name: the defaults of `score_jax.config` and a few lines.
+
+`stage1.py` and `stage2.py` share these; they differ in where a run ends, so
+both can go on in one workdir.
+"""
+
+import ml_collections
+
+from score_jax import config as config_lib
+from score_jax.models import variants as models
+
+ConfigDict = ml_collections.ConfigDict
+
+
+def chain(config: ConfigDict):
+  """The embedded task: base, Stage I and Stage II in minutes on two cores."""
+
+
+def smollm2_gsm8k(config: ConfigDict):
+  """SmolLM2-135M-Instruct on GSM8K: mechanics on real input, a few steps.
+
+  Needs --config.task.data_dir=FOLDER with train.jsonl and test.jsonl. A model
+  this small solves next to nothing of GSM8K, so nothing is learned.
+  """
+  _smollm2(config)
+  config.task.name = 'gsm8k'
+  config.task.long_prompts = 'drop'
+  config.rollout.prompt_buckets = (192, 256, 320)
+  config.rollout.attempt_tokens = (128, 128)
+
+
+def smollm2_sums(config: ConfigDict):
+  """SmolLM2-135M-Instruct on sums in words: rewards that are alive."""
+  _smollm2(config)
+  config.task.name = 'sums'
+  config.rollout.prompt_buckets = (96,)
+  config.rollout.attempt_tokens = (48, 48)
+
+
+def _smollm2(config: ConfigDict):
+  config.model.update(models.smollm2_135m().__dict__)
+  config.model.checkpoint = 'smollm2_135m'
+  config.rollout.prompts = 2
+  config.rollout.samples = 4
+  config.evaluation.problems = 50
+  config.evaluation.batch_size = 10
+  config.checkpoints.every = 5
+  config.checkpoints.keep = 1
+  for stage in (config.stage1, config.stage2):
+    stage.steps = 3
+    stage.optimizer.learning_rate = 5e-6
+    stage.optimizer.clip_norm = 1.0
+
+
+VARIANTS = {
+    'chain': chain,
+    'smollm2_gsm8k': smollm2_gsm8k,
+    'smollm2_sums': smollm2_sums,
+}
+
+
+def make(variant: str | None, stage: str) -> ConfigDict:
+  """The config of a variant ('' or None: the embedded task), up to a stage.
+
+  Raises:
+    ValueError: unknown variant; the message lists the known ones.
+  """
+  name = variant or 'chain'
+  if name not in VARIANTS:
+    raise ValueError(
+        f'unknown variant {name!r}{config_lib.nearest(name, VARIANTS)}; known: '
+        f'{", ".join(VARIANTS)}')
+  config = config_lib.defaults()
+  with config.unlocked():
+    VARIANTS[name](config)
+  config.name = name
+  config.stage = stage
+  return config

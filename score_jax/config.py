@@ -1,0 +1,309 @@
+"""The run's configuration: frozen dataclasses, checked where they enter.
+
+`Config` is the one place where fields, types and defaults are written. The
+files in `experiments/` start from `defaults()`, an `ml_collections.ConfigDict`
+of the same fields, change a few of them, and hand it to `score_jax.main`, which
+calls `from_dict`. Nothing below `main` reads a ConfigDict.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+
+import ml_collections
+
+STAGES = ('base', 'stage1', 'stage2')
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+  """Which problems, and from where."""
+
+  name: str = 'chain'  # A key of `score_jax.tasks.TASKS`.
+  data_dir: str = ''  # Folder of the original files, for tasks that have one.
+  train_problems: int = 20_000  # Generated tasks: size of the training split.
+  transcripts: int = 40_000  # Generated tasks: size of the base's corpus.
+  long_prompts: str = 'error'  # 'error', or 'drop': leave out and list them.
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """A decoder-only transformer, Llama style."""
+
+  vocab_size: int = 64
+  num_layers: int = 4
+  width: int = 96
+  num_heads: int = 4
+  num_kv_heads: int = 2
+  head_dim: int = 24
+  mlp_width: int = 256
+  rope_base: float = 10_000.0
+  norm_eps: float = 1e-5
+  tied_head: bool = True
+  dtype: str = 'float32'  # Of activations; parameters are float32 masters.
+  remat: str = 'block'  # 'none', or 'block': recompute each layer backwards.
+  unroll_decode: bool = True  # Layers unrolled in decode: faster on CPU.
+  checkpoint: str = ''  # Weights of the base model: a GGUF file.
+  tokenizer: str = ''  # Tokenizer file; '' takes the checkpoint's or task's.
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutConfig:
+  """How attempts are sampled in training."""
+
+  prompts: int = 32  # Problems a step.
+  samples: int = 8  # Rollouts a problem (G), at least 2.
+  prompt_buckets: tuple[int, ...] = (16,)  # Tokens, rising.
+  attempt_tokens: tuple[int, ...] = (16, 16)  # Limit of each attempt.
+  temperature: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+  """Adam with an optional warm-up, decay and clipping."""
+
+  learning_rate: float = 1e-3
+  warmup_steps: int = 0
+  schedule: str = 'constant'  # 'constant' or 'cosine' (to zero).
+  clip_norm: float = 0.0  # Global norm; 0 turns clipping off.
+  b1: float = 0.9
+  b2: float = 0.999
+  eps: float = 1e-8
+  weight_decay: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseConfig:
+  """Language modelling of two-attempt transcripts: makes the base model."""
+
+  steps: int = 1000
+  batch_size: int = 256
+  micro_batches: int = 1
+  optimizer: OptimizerConfig = OptimizerConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+  """One stage of SCoRe (paper Eq. 3 to 5)."""
+
+  steps: int = 200
+  micro_batches: int = 1
+  alpha: float = 10.0  # Bonus alpha * (r2 - r1); Stage II only.
+  beta1: float = 0.01  # KL weight, ordinary.
+  beta2: float = 0.1  # KL weight that pins attempt 1; Stage I only.
+  kl: str = 'exact'  # 'exact' over the vocabulary, or 'k2'.
+  kl_credit: str = 'sequence'  # 'sequence' KL as in Eq. 2, or 'token'.
+  normalisation: str = 'sequence'  # Sum over tokens, or mean per 'token'.
+  optimizer: OptimizerConfig = OptimizerConfig()
+  checkpoint: str = ''  # Stage I only: take its weights from this folder.
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+  """Greedy two-attempt evaluation on held-out problems."""
+
+  split: str = 'test'
+  problems: int = 1000  # 0 takes the whole split.
+  batch_size: int = 250
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Devices along each mesh axis; -1 (once) takes those that are left."""
+
+  data: int = -1
+  fsdp: int = 1
+  tensor: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+  """When the whole run is saved."""
+
+  every: int = 50  # Steps between saves; the last step is always saved.
+  keep: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """A whole run: base, Stage I, Stage II, each evaluated."""
+
+  name: str = 'chain'  # The run is kept in runs/NAME by default.
+  stage: str = 'stage2'  # The last stage to run: base, stage1 or stage2.
+  seed: int = 0
+  head_chunk: int = 32  # Positions whose logits exist at one time.
+  collapse_unchanged: float = 0.95  # Warn when more attempts 2 repeat 1.
+  task: TaskConfig = TaskConfig()
+  model: ModelConfig = ModelConfig()
+  rollout: RolloutConfig = RolloutConfig()
+  base: BaseConfig = BaseConfig()
+  stage1: StageConfig = StageConfig()
+  stage2: StageConfig = StageConfig()
+  evaluation: EvaluationConfig = EvaluationConfig()
+  mesh: MeshConfig = MeshConfig()
+  checkpoints: CheckpointConfig = CheckpointConfig()
+
+
+def defaults() -> ml_collections.ConfigDict:
+  """A locked ConfigDict with every field of `Config` at its default."""
+  return ml_collections.ConfigDict(dataclasses.asdict(Config())).lock()
+
+
+def nearest(name: str, known) -> str:
+  """A hint `; did you mean 'x'?` with the closest known name, or ''."""
+  close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+  return f'; did you mean {close[0]!r}?' if close else ''
+
+
+def check_override(arg: str):
+  """ValueError if `arg` is `--config.FIELD...` of a field that is not there."""
+  match = re.match(r'--?config\.([\w.]+)', arg)
+  if not match:
+    return
+  cls, path = Config, 'config'
+  for name in match.group(1).split('.'):
+    hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+    if name not in hints:
+      raise ValueError(f'unknown field {path}.{name}{nearest(name, hints)}')
+    cls, path = hints[name], f'{path}.{name}'
+
+
+def from_dict(values) -> Config:
+  """Builds and checks a `Config`.
+
+  Args:
+    values: a mapping (or ConfigDict) with any of the fields of `Config`.
+
+  Raises:
+    ValueError: an unknown field, a value of the wrong type, or values that
+      contradict each other; the message names the field and the way out.
+  """
+  if hasattr(values, 'to_dict'):
+    values = values.to_dict()
+  config = _build(Config, values, 'config')
+  _check(config)
+  return config
+
+
+def _build(cls, values, path):
+  hints = typing.get_type_hints(cls)
+  kwargs = {}
+  for name, value in values.items():
+    where = f'{path}.{name}'
+    if name not in hints:
+      raise ValueError(f'unknown field {where}{nearest(name, hints)}')
+    kwargs[name] = _typed(hints[name], value, where)
+  return cls(**kwargs)
+
+
+def _typed(hint, value, where):
+  if dataclasses.is_dataclass(hint):
+    if not hasattr(value, 'items'):
+      raise ValueError(f'{where} must be a group of fields, got {value!r}')
+    return _build(hint, value, where)
+  if isinstance(hint, types.GenericAlias):  # tuple[int, ...]
+    item = hint.__args__[0]
+    if not isinstance(value, (tuple, list)):
+      raise ValueError(f'{where} must be a tuple, got {value!r}')
+    return tuple(_typed(item, v, where) for v in value)
+  if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    value = float(value)
+  if type(value) is not hint:
+    raise ValueError(f'{where} must be {hint.__name__}, got {value!r}')
+  if hint is float and not math.isfinite(value):
+    raise ValueError(f'{where} must be finite, got {value!r}')
+  return value
+
+
+def _require(ok, message):
+  if not ok:
+    raise ValueError(message)
+
+
+def _one_of(path, value, known):
+  _require(
+      value in known,
+      f'{path} is {value!r}; known: {", ".join(known)}{nearest(value, known)}',
+  )
+
+
+def _at_least(path, value, least):
+  _require(value >= least, f'{path} is {value}; it must be at least {least}')
+
+
+def _check(config: Config):
+  """Facts that hold across fields and need no device or file."""
+  _one_of('config.stage', config.stage, STAGES)
+  _one_of('config.task.long_prompts', config.task.long_prompts,
+          ('error', 'drop'))
+  model = config.model
+  _one_of('config.model.dtype', model.dtype, ('float32', 'bfloat16'))
+  _one_of('config.model.remat', model.remat, ('none', 'block'))
+  for name in ('vocab_size', 'num_layers', 'width', 'num_heads',
+               'num_kv_heads', 'head_dim', 'mlp_width'):
+    _at_least(f'config.model.{name}', getattr(model, name), 1)
+  _require(
+      model.num_heads % model.num_kv_heads == 0,
+      f'config.model.num_heads {model.num_heads} is not divisible by '
+      f'config.model.num_kv_heads {model.num_kv_heads}',
+  )
+  _require(model.head_dim % 2 == 0,
+           f'config.model.head_dim is {model.head_dim}; RoPE needs it even')
+  rollout = config.rollout
+  _at_least('config.rollout.prompts', rollout.prompts, 1)
+  _at_least('config.rollout.samples (a leave-one-out baseline needs others)',
+            rollout.samples, 2)
+  _require(
+      rollout.prompt_buckets
+      and list(rollout.prompt_buckets) == sorted(set(rollout.prompt_buckets))
+      and rollout.prompt_buckets[0] > 0,
+      'config.rollout.prompt_buckets must be rising positive lengths, got '
+      f'{rollout.prompt_buckets}',
+  )
+  _at_least('the number of config.rollout.attempt_tokens',
+            len(rollout.attempt_tokens), 2)
+  _at_least('config.rollout.attempt_tokens', min(rollout.attempt_tokens), 1)
+  _require(rollout.temperature > 0,
+           'config.rollout.temperature must be above 0 in training, got '
+           f'{rollout.temperature}; evaluation is greedy by itself')
+  rows = rollout.prompts * rollout.samples
+  for name, stage in (('stage1', config.stage1), ('stage2', config.stage2)):
+    where = f'config.{name}'
+    _at_least(f'{where}.steps', stage.steps, 1)
+    _one_of(f'{where}.kl', stage.kl, ('exact', 'k2'))
+    _one_of(f'{where}.kl_credit', stage.kl_credit, ('sequence', 'token'))
+    _one_of(f'{where}.normalisation', stage.normalisation,
+            ('sequence', 'token'))
+    for field in ('alpha', 'beta1', 'beta2'):
+      _at_least(f'{where}.{field}', getattr(stage, field), 0)
+    _check_accumulation(where, rows, stage.micro_batches)
+    _check_optimizer(f'{where}.optimizer', stage.optimizer)
+  _require(not config.stage2.checkpoint,
+           'config.stage2.checkpoint is not read; a finished Stage II is '
+           'evaluated with --mode=eval and its --workdir')
+  _at_least('config.base.steps', config.base.steps, 1)
+  _at_least('config.base.batch_size', config.base.batch_size, 1)
+  _check_accumulation('config.base', config.base.batch_size,
+                      config.base.micro_batches)
+  _check_optimizer('config.base.optimizer', config.base.optimizer)
+  _at_least('config.evaluation.problems', config.evaluation.problems, 0)
+  _at_least('config.evaluation.batch_size', config.evaluation.batch_size, 1)
+  _at_least('config.checkpoints.every', config.checkpoints.every, 1)
+  _at_least('config.checkpoints.keep', config.checkpoints.keep, 1)
+  _at_least('config.head_chunk', config.head_chunk, 1)
+
+
+def _check_accumulation(where, rows, micro_batches):
+  _at_least(f'{where}.micro_batches', micro_batches, 1)
+  _require(rows % micro_batches == 0,
+           f'{rows} rows a step are not divisible by {where}.micro_batches '
+           f'{micro_batches}')
+
+
+def _check_optimizer(where, optimizer):
+  _one_of(f'{where}.schedule', optimizer.schedule, ('constant', 'cosine'))
+  for name in ('learning_rate', 'warmup_steps', 'clip_norm', 'weight_decay'):
+    _at_least(f'{where}.{name}', getattr(optimizer, name), 0)

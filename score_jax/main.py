@@ -1,0 +1,83 @@
+"""The door: flags in, an exit code out.
+
+    python -m score_jax.main --config=experiments/stage2.py --workdir=DIR
+
+Exit codes: 0 done; 1 the training failed; 2 bad input; 143 stopped by SIGTERM
+or Ctrl-C, saved. Errors of the user are one line (`--v=1` shows the traceback).
+"""
+
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+from absl import logging
+import jax
+from ml_collections import config_flags
+
+from score_jax import config as config_lib
+from score_jax import pipeline
+from score_jax import report
+from score_jax import run as run_lib
+from score_jax import shutdown
+from score_jax import train
+from score_jax import writer
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', None, 'A file of experiments/, with :VARIANT if you like.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'Where the run is kept; by default runs/NAME.')
+_MODE = flags.DEFINE_enum(
+    'mode', 'train', ['train', 'eval'], 'Train what is missing, or evaluate.')
+
+FAILED, BAD_INPUT, STOPPED = 1, 2, 143
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parses the flags; bad ones end with one line and exit code 2."""
+  try:
+    for arg in argv[1:]:
+      config_lib.check_override(arg)
+    rest = flags.FLAGS(argv)
+    if len(rest) > 1:
+      raise ValueError(f'unexpected argument {rest[1]!r}; flags begin with --')
+    if _CONFIG.value is None:
+      raise ValueError('--config=FILE is missing, for example '
+                       '--config=experiments/stage2.py')
+    return rest
+  except Exception as error:  # Whatever a config file raises.
+    # What get_config raises comes as a traceback, its own words at the end.
+    sys.exit(_failed(str(error).strip().splitlines()[-1], BAD_INPUT))
+
+
+def main(unused_argv: list[str]):
+  """Runs what the flags ask for."""
+  try:
+    _run()
+  except (ValueError, FloatingPointError, train.Stopped) as error:
+    if logging.vlog_is_on(1):
+      raise
+    codes = {FloatingPointError: FAILED, train.Stopped: STOPPED}
+    sys.exit(_failed(str(error), codes.get(type(error), BAD_INPUT)))
+
+
+def _run():
+  config = config_lib.from_dict(_CONFIG.value)
+  folder = pathlib.Path(_WORKDIR.value or f'runs/{config.name}').absolute()
+  print(f'workdir: {folder}', flush=True)
+  record = writer.run_record(_CONFIG.value.to_dict())
+  with shutdown.StopRequest() as stop:
+    run = run_lib.open_run(config, folder, record, stop)
+    with jax.set_mesh(run.mesh):
+      acts = {'train': pipeline.train_all, 'eval': pipeline.evaluate_all}
+      results = acts[_MODE.value](run)
+  print(report.results_table(results), flush=True)
+
+
+def _failed(line: str, code: int) -> int:
+  print(f'score_jax: {line}', file=sys.stderr, flush=True)
+  return code
+
+
+if __name__ == '__main__':
+  app.run(main, flags_parser=parse)

@@ -1,0 +1,240 @@
+"""One decoder for every policy: plain dicts of arrays through pure functions.
+
+This is the only border with Flax NNX. Modules from `layers` say what a layer
+is; here they become `init(config, key) -> params` and
+`forward(config, params, ...)`, and policy and reference are two dicts through
+the same function.
+
+    params = {'embed': {'embedding': [V, D]},
+              'blocks': {'attention_norm': {'scale': [L, D]},
+                         'attention': {'query': [L, D, N, H], ...},
+                         'mlp_norm': ..., 'mlp': ...},
+              'final_norm': {'scale': [D]},
+              'head': {'kernel': [D, V]}}            # untied heads only
+
+Layers are stacked along L and scanned, so compile time does not grow with
+depth; `unroll` makes a tuple of layers of them, the faster form to decode with
+on a CPU.
+"""
+
+import functools
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from score_jax import config as config_lib
+from score_jax import sharding
+from score_jax import types
+from score_jax.models import layers
+
+ModelConfig = config_lib.ModelConfig
+
+
+class _Decoder(nnx.Module):
+  """Every module of the model, with ONE layer standing for all."""
+
+  def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    self.embed = layers.Embedding(config, rngs)
+    self.blocks = layers.Block(config, rngs)
+    self.final_norm = layers.RMSNorm(config.width, config.norm_eps)
+    if not config.tied_head:
+      self.head = layers.Head(config, rngs)
+
+
+@functools.lru_cache
+def _definition(config: ModelConfig):
+  """The model's modules and abstract state."""
+  model = nnx.eval_shape(lambda: _Decoder(config, nnx.Rngs(0)))
+  state = nnx.split(model)[1]
+  graphs = {name: nnx.split(getattr(model, name))[0]
+            for name in ('blocks', 'final_norm')}
+  return graphs, state
+
+
+def init(config: ModelConfig, key: jax.Array) -> types.Params:
+  """Random parameters, float32."""
+  top, layer_key = jax.random.split(key)
+
+  def one(k):
+    return nnx.to_pure_dict(nnx.split(_Decoder(config, nnx.Rngs(params=k)))[1])
+
+  params = one(top)
+  keys = jax.random.split(layer_key, config.num_layers)
+  params['blocks'] = jax.vmap(lambda k: one(k)['blocks'])(keys)
+  return params
+
+
+def abstract(config: ModelConfig) -> types.Params:
+  """The parameters' shapes and dtypes."""
+  return jax.eval_shape(lambda: init(config, jax.random.key(0)))
+
+
+def logical_axes(config: ModelConfig) -> types.Params:
+  """The parameters' axes: a tuple of logical names in place of each array."""
+  is_variable = lambda x: isinstance(x, nnx.Variable)
+  names = jax.tree.map(lambda v: v.get_metadata('axes'), _definition(config)[1],
+                       is_leaf=is_variable)
+  names = nnx.to_pure_dict(names)
+  names['blocks'] = jax.tree.map(lambda axes: ('layers',) + axes,
+                                 names['blocks'],
+                                 is_leaf=lambda x: isinstance(x, tuple))
+  return names
+
+
+def num_params(config: ModelConfig) -> int:
+  """Parameters of the model, counted from their shapes."""
+  return sum(leaf.size for leaf in jax.tree.leaves(abstract(config)))
+
+
+def cast(config: ModelConfig, params: types.Params) -> types.Params:
+  """The parameters in the dtype that the model computes in."""
+  return jax.tree.map(lambda w: w.astype(config.dtype), params)
+
+
+def unroll(config: ModelConfig, params: types.Params) -> types.Params:
+  """The same parameters with `blocks` as a tuple of layers."""
+  layer = lambda i: jax.tree.map(lambda w: w[i], params['blocks'])
+  return {**params, 'blocks': tuple(map(layer, range(config.num_layers)))}
+
+
+def head(config: ModelConfig, params: types.Params) -> jax.Array:
+  """The output matrix [D, V]."""
+  if config.tied_head:
+    return params['embed']['embedding'].T
+  return params['head']['kernel']
+
+
+def logits(hidden: jax.Array, head_DV: jax.Array) -> jax.Array:
+  """Float32 scores over the vocabulary, [..., V] from [..., D]."""
+  return jnp.matmul(hidden, head_DV.astype(hidden.dtype),
+                    preferred_element_type=jnp.float32)
+
+
+def init_cache(config: ModelConfig, blocks: Any, rows: int, slots: int) -> Any:
+  """An empty cache in the form that fits `blocks`, unrolled or stacked.
+
+  Unrolled: a tuple of L pairs (keys, values), each [B, K, S, H]. Stacked: one
+  such pair with a leading axis L.
+  """
+  shape = (rows, config.num_kv_heads, slots, config.head_dim)
+  names = ('batch', 'kv_heads', None, 'head_dim')
+  if isinstance(blocks, tuple):
+    empty = lambda: sharding.constrain(jnp.zeros(shape, config.dtype), *names)
+    return tuple((empty(), empty()) for _ in blocks)
+  empty = sharding.constrain(
+      jnp.zeros((config.num_layers, *shape), config.dtype), 'layers', *names)
+  return (empty, empty)
+
+
+def share_cache(cache: Any, samples: int, slots: int) -> Any:
+  """Each problem's cache for its `samples` rows, with room for `slots`."""
+
+  def share(x):  # [..., N, K, P, H] to [..., N * samples, K, slots, H]
+    x = jnp.repeat(x, samples, axis=-4)
+    room = [(0, 0)] * x.ndim
+    room[-2] = (0, slots - x.shape[-2])
+    return jnp.pad(x, room)
+
+  return jax.tree.map(share, cache)
+
+
+def forward(
+    config: ModelConfig,
+    params: types.Params,
+    tokens_BT: jax.Array,
+    positions_BT: jax.Array,
+    valid_BS: jax.Array,
+    cache: Any = None,
+    slot: jax.Array | int = 0,
+) -> tuple[jax.Array, Any]:
+  """Runs the tokens that stand in slots `slot` to `slot + T`.
+
+  Args:
+    config: the model.
+    params: its parameters; `blocks` stacked or unrolled.
+    tokens_BT: int32 ids.
+    positions_BT: int32, counted over valid slots.
+    valid_BS: bool, slots that may be attended to; S is T without a cache.
+    cache: keys and values of earlier slots, see `init_cache`; None means that
+      the tokens are the whole sequence.
+    slot: first slot of the tokens.
+
+  Returns:
+    The final hidden states [B, T, D] (float, `config.dtype`), and the cache
+    with these tokens in it (None without one). States at slots that are not
+    valid mean nothing.
+  """
+  T, S = tokens_BT.shape[1], valid_BS.shape[1]
+  x = params['embed']['embedding'].astype(config.dtype)[tokens_BT]
+  x = sharding.constrain(x, 'batch', None, None)
+  causal_TS = jnp.arange(S)[None] <= slot + jnp.arange(T)[:, None]
+  mask_BTS = valid_BS[:, None] & causal_TS[None]
+  graphs = _definition(config)[0]
+
+  def layer(weights, x, store):
+    with jax.named_scope('block'):
+      block = nnx.merge(graphs['blocks'], weights)
+      x, new = block(x, positions_BT, mask_BTS, store)
+      return sharding.constrain(x, 'batch', None, None), new
+
+  x, cache = _through_layers(config, layer, params['blocks'], x, cache, slot)
+  return nnx.merge(graphs['final_norm'], params['final_norm'])(x), cache
+
+
+def _through_layers(config, layer, blocks, x, cache, slot):
+  """All layers in turn: unrolled, or scanned with and without a cache."""
+  if isinstance(blocks, tuple):
+    caches = []
+    for i, weights in enumerate(blocks):
+      store = _keep if cache is None else _append(cache[i], slot)
+      x, new = layer(weights, x, store)
+      caches.append(new)
+    return x, None if cache is None else tuple(caches)
+
+  if cache is None:
+    body = lambda x, weights: (layer(weights, x, _keep)[0], None)
+    if config.remat == 'block':
+      body = jax.checkpoint(body)
+    return jax.lax.scan(body, x, blocks)[0], None
+
+  def cached(carry, weights_and_index):
+    x, cache = carry
+    weights, index = weights_and_index
+    return layer(weights, x, _append_stacked(cache, slot, index)), None
+
+  indices = jnp.arange(config.num_layers)
+  return jax.lax.scan(cached, (x, cache), (blocks, indices))[0]
+
+
+def _keep(k, v):
+  """Without a cache, the new keys and values are all there are."""
+  return k, v, None
+
+
+def _append(cache, slot):
+  """Writes into one layer's pair of [B, K, S, H]."""
+
+  def store(k, v):
+    keys, values = (
+        jax.lax.dynamic_update_slice_in_dim(old, new, slot, axis=2)
+        for old, new in zip(cache, (k, v)))
+    return keys, values, (keys, values)
+
+  return store
+
+
+def _append_stacked(cache, slot, index):
+  """Writes into layer `index` of a pair of [L, B, K, S, H]."""
+
+  def store(k, v):
+    new_cache = tuple(
+        jax.lax.dynamic_update_slice(old, new[None], (index, 0, 0, slot, 0))
+        for old, new in zip(cache, (k, v)))
+    keys, values = (
+        jax.lax.dynamic_index_in_dim(c, index, keepdims=False)
+        for c in new_cache)
+    return keys, values, new_cache
+
+  return store

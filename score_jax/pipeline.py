@@ -1,0 +1,111 @@
+"""Base, Stage I, Stage II: what is missing is run, what is there is skipped."""
+
+import pathlib
+import time
+
+from score_jax import checkpoint
+from score_jax import config as config_lib
+from score_jax import evaluate
+from score_jax import train
+from score_jax import types
+from score_jax import update
+from score_jax.run import Run
+
+
+def stages_of(config: config_lib.Config) -> tuple[str, ...]:
+  """The stages of a run, in order."""
+  return config_lib.STAGES[: config_lib.STAGES.index(config.stage) + 1]
+
+
+def train_all(run: Run) -> dict:
+  """Trains and evaluates every stage that is not finished.
+
+  Returns:
+    The contents of `results.json`.
+  """
+  params = reference = None
+  for stage in stages_of(run.config):
+    trained = ready(run, stage)
+    if trained is None:
+      trained = _train(run, stage, params, reference)
+    if stage == 'base':
+      reference = trained  # Of both stages (paper Eq. 2 to 4).
+    params = trained
+    _evaluate_once(run, stage, params)
+  return run.writer.read_results()
+
+
+def evaluate_all(run: Run) -> dict:
+  """Evaluates every finished stage again, training nothing.
+
+  Returns:
+    The contents of `results.json`.
+
+  Raises:
+    ValueError: no stage is finished.
+  """
+  evaluated = []
+  for stage in stages_of(run.config):
+    params = ready(run, stage)
+    if params is None:
+      run.say(f'{stage}: not trained to its end; skipped')
+    else:
+      evaluated.append(stage)
+      evaluate.evaluate(run, stage, params)
+  if not evaluated:
+    raise ValueError(f'{run.folder} holds no finished stage to evaluate; '
+                     'train first, with --mode=train')
+  return run.writer.read_results()
+
+
+def ready(run: Run, stage: str) -> types.Params | None:
+  """A stage's final parameters, loaded or found finished; None if neither."""
+  config = run.config
+  if stage == 'base' and config.model.checkpoint:
+    run.say(f'base: weights from {config.model.checkpoint}')
+    return run.loaded_params()
+  if stage == 'stage1' and config.stage1.checkpoint:
+    run.say(f'stage1: weights from {config.stage1.checkpoint}')
+    folder = pathlib.Path(config.stage1.checkpoint)
+    found = _last_state(run, stage, folder)
+    if found is None:
+      raise ValueError(f'config.stage1.checkpoint: {folder} holds no '
+                       'checkpoint; name a folder such as '
+                       'WORKDIR/checkpoints/stage1')
+    return found.params
+  folder = run.folder / 'checkpoints' / stage
+  found = _last_state(run, stage, folder)
+  if found is None or int(found.step) < run.settings(stage).steps:
+    return None
+  run.say(f'{stage}: finished in {folder}; skipped')
+  return found.params
+
+
+def _last_state(run, stage, folder) -> types.TrainState | None:
+  settings = run.settings(stage)
+  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
+  with checkpoint.Checkpoints(folder, run.config.checkpoints.keep) as saved:
+    restored = saved.restore(run.abstract_state(optimizer), run.say)
+  return None if restored is None else restored[0]
+
+
+def _train(run, stage, params, reference) -> types.Params:
+  settings = run.settings(stage)
+  began = time.monotonic()
+  if stage == 'base':
+    run.say(f'base: language modelling, {settings.steps} steps, because '
+            'config.model.checkpoint names no weights')
+    params = train.train_base(run)
+  else:
+    run.say(f'{stage}: {settings.steps} steps')
+    params = train.train_stage(run, stage, settings, params, reference)
+  run.say(f'{stage}: trained in {time.monotonic() - began:.0f} s')
+  return params
+
+
+def _evaluate_once(run, stage, params):
+  results = run.writer.read_results()
+  if results and stage in results['stages']:
+    run.say(f'{stage}: already evaluated in results.json; skipped')
+  else:
+    evaluate.evaluate(run, stage, params)

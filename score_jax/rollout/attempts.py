@@ -1,0 +1,139 @@
+"""All attempts of a batch in ONE program: what SCoRe samples from.
+
+    prefill the prompt once per problem; share its cache with the G samples
+    decode attempt 1
+    splice in the correction instruction, on the same cache
+    decode attempt 2
+    ... and so on for more attempts
+
+Attempt 1 is never read again: its keys and values stay where decoding put them.
+Nothing comes back to the host in between.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from score_jax import config as config_lib
+from score_jax import keys as keys_lib
+from score_jax import sharding
+from score_jax import types
+from score_jax.models import decoder
+from score_jax.rollout import decode
+
+
+def sample_attempts(
+    config: config_lib.ModelConfig,
+    params: types.Params,
+    prompts_NP: jax.Array,
+    prompt_valid_NP: jax.Array,
+    splices: tuple[jax.Array, ...],
+    key: jax.Array,
+    step: jax.Array,
+    rows_B: jax.Array,
+    *,
+    samples: int,
+    attempt_tokens: tuple[int, ...],
+    temperature: float,
+    stop_ids: tuple[int, ...],
+    pad_id: int,
+) -> types.Rollout:
+  """Samples every attempt of `samples` rows for each problem.
+
+  Args:
+    config: the model.
+    params: its parameters, float32, layers stacked.
+    prompts_NP: int32, left-padded ids of the first prompt of N problems.
+    prompt_valid_NP: bool, false in the padding.
+    splices: for each attempt but the first the ids of its instruction (int32,
+      rank 1, everything that stands between the stop token of the attempt
+      before and the first token of this one).
+    key: the run's key for rollouts.
+    step: int32, folded into the keys.
+    rows_B: int32, numbers of the rows in the global batch (B = N * samples,
+      problem-major), folded into the keys.
+    samples: rows a problem (G).
+    attempt_tokens: most tokens of each attempt.
+    temperature: of sampling; 0 decodes greedily.
+    stop_ids: ids that end an attempt; the first closes one that ran out.
+    pad_id: the id in slots that are not valid.
+
+  Returns:
+    The rollout, rows problem-major.
+  """
+  layout = types.Layout(
+      prompts_NP.shape[1], attempt_tokens,
+      tuple(1 + ids.shape[0] for ids in splices))
+  params = decoder.cast(config, params)
+  if config.unroll_decode:
+    params = decoder.unroll(config, params)
+  keys_B = keys_lib.row_keys(key, step, rows_B)
+  with jax.named_scope('prefill'):
+    rows = _prefill(config, params, prompts_NP, prompt_valid_NP, samples,
+                    layout, pad_id)
+  ended = []
+  for index, start in enumerate(layout.starts):
+    if index:
+      with jax.named_scope(f'splice_{index}'):
+        rows = _splice(config, params, rows, ended[-1], splices[index - 1],
+                       start - layout.splices[index - 1], stop_ids[0], pad_id)
+    with jax.named_scope(f'attempt_{index + 1}'):
+      rows, ended_B = decode.decode_attempt(
+          config, params, rows, keys_B, attempt=index + 1, start=start,
+          length=attempt_tokens[index], temperature=temperature,
+          stop_ids=stop_ids, pad_id=pad_id)
+    ended.append(ended_B)
+  numbers = jnp.arange(1, len(attempt_tokens) + 1)
+  of_attempt_BSA = rows.attempt_BS[:, :, None] == numbers[None, None]
+  return types.Rollout(
+      tokens_BS=rows.tokens_BS, valid_BS=rows.valid_BS,
+      attempt_BS=rows.attempt_BS, logp_BS=rows.logp_BS,
+      length_BA=jnp.sum(of_attempt_BSA, axis=1, dtype=jnp.int32),
+      truncated_BA=~jnp.stack(ended, axis=1), layout=layout)
+
+
+def _prefill(config, params, prompts_NP, valid_NP, samples, layout, pad_id):
+  """Reads each prompt once, then makes a row of it for every sample."""
+  N, P = prompts_NP.shape
+  position_NP = jnp.maximum(jnp.cumsum(valid_NP, axis=1) - 1, 0)
+  cache = decoder.init_cache(config, params['blocks'], N, P)
+  hidden_NPD, cache = decoder.forward(
+      config, params, prompts_NP, position_NP, valid_NP, cache, 0)
+  share = lambda x: jnp.repeat(x, samples, axis=0)
+  room = ((0, 0), (0, layout.slots - P))
+  prompts_NP = jnp.where(valid_NP, prompts_NP, pad_id)
+  shape = (N * samples, layout.slots)
+  rows = decode.Sequences(
+      cache=decoder.share_cache(cache, samples, layout.slots),
+      hidden_BD=share(hidden_NPD[:, -1]),
+      position_B=share(jnp.sum(valid_NP, axis=1, dtype=jnp.int32)),
+      tokens_BS=jnp.pad(share(prompts_NP), room, constant_values=pad_id),
+      valid_BS=jnp.pad(share(valid_NP), room),
+      attempt_BS=jnp.zeros(shape, jnp.int32),
+      logp_BS=jnp.zeros(shape, jnp.float32))
+  return dataclasses.replace(
+      rows, hidden_BD=sharding.constrain(rows.hidden_BD, 'batch', None),
+      tokens_BS=sharding.constrain(rows.tokens_BS, 'batch', None))
+
+
+def _splice(config, params, rows, ended_B, instruction_I, start, stop_id,
+            pad_id):
+  """Puts the end of turn, where it is missing, and the instruction."""
+  B, I = rows.tokens_BS.shape[0], instruction_I.shape[0]
+  missing_B1 = ~ended_B[:, None]
+  valid_BI = jnp.concatenate([missing_B1, jnp.ones((B, I), bool)], axis=1)
+  tokens_BI = jnp.concatenate(
+      [jnp.where(missing_B1, stop_id, pad_id),
+       jnp.broadcast_to(instruction_I[None], (B, I))], axis=1)
+  offset_BI = jnp.cumsum(valid_BI, axis=1, dtype=jnp.int32)
+  position_BI = rows.position_B[:, None] + jnp.maximum(offset_BI - 1, 0)
+  put = lambda old, new: jax.lax.dynamic_update_slice_in_dim(
+      old, new.astype(old.dtype), start, axis=1)
+  valid_BS = put(rows.valid_BS, valid_BI)
+  hidden_BID, cache = decoder.forward(
+      config, params, tokens_BI, position_BI, valid_BS, rows.cache, start)
+  return dataclasses.replace(
+      rows, cache=cache, hidden_BD=hidden_BID[:, -1],
+      position_B=rows.position_B + offset_BI[:, -1],
+      tokens_BS=put(rows.tokens_BS, tokens_BI), valid_BS=valid_BS)

@@ -1,0 +1,122 @@
+"""One attempt: a `while_loop` over tokens on a cache of static shape."""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from score_jax import config as config_lib
+from score_jax import keys as keys_lib
+from score_jax import sharding
+from score_jax import types
+from score_jax.models import decoder
+from score_jax.rollout import sampling
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=['cache', 'hidden_BD', 'position_B', 'tokens_BS', 'valid_BS',
+                 'attempt_BS', 'logp_BS'],
+    meta_fields=[],
+)
+@dataclasses.dataclass(frozen=True)
+class Sequences:
+  """Rows being written.
+
+  Attributes:
+    cache: keys and values of every slot written so far.
+    hidden_BD: final hidden state at the last slot, which predicts the next
+      token; of no meaning in rows that have stopped.
+    position_B: int32, the position of the next token.
+    tokens_BS, valid_BS, attempt_BS, logp_BS: as in `types.Rollout`.
+  """
+
+  cache: Any
+  hidden_BD: jax.Array
+  position_B: jax.Array
+  tokens_BS: jax.Array
+  valid_BS: jax.Array
+  attempt_BS: jax.Array
+  logp_BS: jax.Array
+
+
+def write_column(x_BS: jax.Array, column_B: jax.Array, slot) -> jax.Array:
+  """`x_BS` with one slot of every row replaced."""
+  column = column_B[:, None].astype(x_BS.dtype)
+  return jax.lax.dynamic_update_slice_in_dim(x_BS, column, slot, axis=1)
+
+
+def decode_attempt(
+    config: config_lib.ModelConfig,
+    params: types.Params,
+    rows: Sequences,
+    keys_B: jax.Array,
+    *,
+    attempt: int,
+    start: int,
+    length: int,
+    temperature: float,
+    stop_ids: tuple[int, ...],
+    pad_id: int,
+) -> tuple[Sequences, jax.Array]:
+  """Samples one attempt into slots `start` to `start + length`.
+
+  A row ends with the first of `stop_ids`, which is kept, or when `length`
+  tokens are used up; the loop ends when every row has. Every sampled token,
+  also the last, has been read into the cache by then.
+
+  Args:
+    config: the model.
+    params: its parameters, already in the dtype to decode in.
+    rows: the sequences so far.
+    keys_B: a random key for each row; attempt and token are folded in.
+    attempt: 1-based number of the attempt.
+    start: its first slot.
+    length: its slots.
+    temperature: see `sampling.sample`.
+    stop_ids: ids that end an attempt.
+    pad_id: the id written where a row has ended.
+
+  Returns:
+    The sequences, and ended_B: bool, the row ended with a stop token.
+  """
+  head_DV = decoder.head(config, params)
+  stops = jnp.asarray(stop_ids, jnp.int32)
+
+  def running(carry):
+    t, ended_B, _ = carry
+    return (t < length) & ~jnp.all(ended_B)
+
+  def step(carry):
+    t, ended_B, rows = carry
+    slot = start + t
+    scores_BV = decoder.logits(rows.hidden_BD, head_DV)
+    scores_BV = sharding.constrain(scores_BV, 'batch', 'vocab')
+    token_keys_B = keys_lib.token_keys(keys_B, attempt, t)
+    token_B, logp_B = sampling.sample(scores_BV, token_keys_B, temperature)
+    live_B = ~ended_B
+    token_B = jnp.where(live_B, token_B, pad_id)
+    rows = dataclasses.replace(
+        rows,
+        tokens_BS=write_column(rows.tokens_BS, token_B, slot),
+        valid_BS=write_column(rows.valid_BS, live_B, slot),
+        attempt_BS=write_column(rows.attempt_BS, live_B * attempt, slot),
+        logp_BS=write_column(
+            rows.logp_BS, jnp.where(live_B, logp_B, 0.0), slot),
+    )
+    hidden_B1D, cache = decoder.forward(
+        config, params, token_B[:, None], rows.position_B[:, None],
+        rows.valid_BS, rows.cache, slot)
+    rows = dataclasses.replace(
+        rows,
+        cache=cache, hidden_BD=hidden_B1D[:, 0],
+        position_B=rows.position_B + live_B)
+    is_stop_B = jnp.any(token_B[:, None] == stops[None], axis=1)
+    return t + 1, ended_B | (live_B & is_stop_B), rows
+
+  ended_B = jnp.zeros(rows.position_B.shape, bool)
+  _, ended_B, rows = jax.lax.while_loop(
+      running, step, (jnp.int32(0), ended_B, rows))
+  return rows, ended_B

@@ -1,0 +1,161 @@
+"""What every act of a run shares: mesh, task, actor, files.
+
+`open_run` builds it from the config and makes every check that needs no
+training, so that a mistake shows before any work is done or written.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+import optax
+
+from score_jax import actor as actor_lib
+from score_jax import checkpoint
+from score_jax import config as config_lib
+from score_jax import data
+from score_jax import keys
+from score_jax import sharding
+from score_jax import shutdown
+from score_jax import tasks
+from score_jax import types
+from score_jax import update
+from score_jax import writer as writer_lib
+from score_jax.models import decoder
+from score_jax.models import gguf
+from score_jax.models import variants
+from score_jax.text import tokenizer as tokenizer_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A run's config and what was built from it.
+
+  Attributes:
+    config: checked.
+    folder: where everything is kept.
+    mesh: the devices.
+    actor: the policy at work on the task.
+    writer: the folder's files.
+    stop: asked between steps, so that SIGTERM ends a run saved.
+  """
+
+  config: config_lib.Config
+  folder: pathlib.Path
+  mesh: Mesh
+  actor: actor_lib.Actor
+  writer: writer_lib.Writer
+  stop: shutdown.StopRequest
+
+  def say(self, line: str):
+    """One line for the person who watches."""
+    self.writer.say(line)
+
+  def settings(
+      self, stage: str
+  ) -> config_lib.BaseConfig | config_lib.StageConfig:
+    """The part of the config that is a stage's own."""
+    return {'base': self.config.base, 'stage1': self.config.stage1,
+            'stage2': self.config.stage2}[stage]
+
+  def problems(self, split: str) -> list[types.Problem]:
+    """A split's problems whose prompts fit, in the order of the data set."""
+    found = data.open_split(self.actor.task, split, self.folder / 'data')
+    kept, left_out = self.actor.check_lengths(list(found), split)
+    if left_out:
+      self.say(left_out)
+    return kept
+
+  def transcripts(self) -> list[dict[str, str]]:
+    """The base model's corpus."""
+    return list(data.open_transcripts(self.actor.task, self.folder / 'data'))
+
+  def checkpoints(self, stage: str) -> checkpoint.Checkpoints:
+    """The saved states of a stage."""
+    return checkpoint.Checkpoints(
+        self.folder / 'checkpoints' / stage, self.config.checkpoints.keep)
+
+  def random_params(self) -> types.Params:
+    """Fresh parameters, born where the mesh wants them."""
+    key = keys.purpose_key(self.config.seed, 'init')
+    model = self.config.model
+    return jax.jit(lambda: decoder.init(model, key),
+                   out_shardings=self.param_shardings())()
+
+  def loaded_params(self) -> types.Params:
+    """The weights that `config.model.checkpoint` names, on the mesh."""
+    path = variants.weights_path(self.config.model.checkpoint)
+    return jax.tree.map(sharding.put, gguf.load_params(path),
+                        self.param_shardings())
+
+  def param_shardings(self) -> Any:
+    """The sharding of each parameter."""
+    return sharding.tree_shardings(
+        self.mesh, decoder.logical_axes(self.config.model))
+
+  def abstract_params(self) -> types.Params:
+    """Shapes and shardings of the parameters."""
+    return jax.tree.map(_sharded, decoder.abstract(self.config.model),
+                        self.param_shardings())
+
+  def abstract_state(
+      self, optimizer: optax.GradientTransformation
+  ) -> types.TrainState:
+    """Shapes and shardings of a training state: moments lie as parameters."""
+    shapes = jax.eval_shape(lambda p: update.init_state(optimizer, p),
+                            self.abstract_params())
+    replicated = sharding.named(self.mesh)
+    opt_state = optax.tree_map_params(
+        optimizer, _sharded, shapes.opt_state, self.param_shardings(),
+        transform_non_params=lambda leaf: _sharded(leaf, replicated))
+    return types.TrainState(
+        _sharded(shapes.step, replicated), self.abstract_params(), opt_state)
+
+
+def _sharded(leaf, where):
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+
+def open_run(
+    config: config_lib.Config,
+    folder: pathlib.Path,
+    record: dict,
+    stop: shutdown.StopRequest,
+) -> Run:
+  """Checks the config against devices, files and folder, and opens the run.
+
+  Args:
+    config: see `config.from_dict`.
+    folder: the workdir; may be new.
+    record: what `config.json` is to hold.
+    stop: see `Run`.
+
+  Raises:
+    ValueError: something does not fit; nothing was written over.
+  """
+  mesh = sharding.make_mesh(config.mesh)
+  sharding.check_batch(mesh, 'config.rollout.prompts', config.rollout.prompts)
+  sharding.check_batch(mesh, 'config.evaluation.batch_size',
+                       config.evaluation.batch_size)
+  sharding.check_batch(mesh, 'config.base.batch_size', config.base.batch_size)
+  sharding.check_params(mesh, decoder.abstract(config.model),
+                        decoder.logical_axes(config.model))
+  task = tasks.make(config.task)
+  weights = ''
+  if config.model.checkpoint:
+    weights = variants.weights_path(config.model.checkpoint)
+    gguf.check(weights, config.model)
+  elif 'base' not in task.splits:
+    raise ValueError(
+        f'task {task.name!r} has no transcripts to train a base model on; name '
+        'one with --config.model.checkpoint=FILE')
+  tokenizer = tokenizer_lib.load(
+      config.model.tokenizer or weights or task.tokenizer)
+  writer = writer_lib.Writer(folder)
+  writer.check_config(record)
+  data.prepare(task, folder / 'data', task.splits)
+  writer.config(record)
+  return Run(config, folder, mesh,
+             actor_lib.Actor(config, task, tokenizer, mesh), writer, stop)

@@ -1,0 +1,121 @@
+"""Where arrays live: the mesh, and one table from logical to mesh axes.
+
+Model code names what an axis means ('embed', 'heads'); this table alone says
+over which devices it is split. Parameters are split over `fsdp` along their
+width and over `tensor` along heads, MLP and vocabulary; rows of a batch over
+`data` and `fsdp`.
+"""
+
+import math
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+
+from score_jax import config as config_lib
+
+AXES = ('data', 'fsdp', 'tensor')
+
+LOGICAL_AXES = {
+    'batch': ('data', 'fsdp'),
+    'layers': None,
+    'embed': 'fsdp',
+    'heads': 'tensor',
+    'kv_heads': 'tensor',
+    'head_dim': None,
+    'mlp': 'tensor',
+    'vocab': 'tensor',
+    None: None,
+}
+
+
+def make_mesh(config: config_lib.MeshConfig, devices=None) -> Mesh:
+  """A mesh with axes data, fsdp, tensor over all devices.
+
+  Raises:
+    ValueError: the product of the axes is not the number of devices.
+  """
+  devices = jax.devices() if devices is None else devices
+  sizes = [config.data, config.fsdp, config.tensor]
+  if sizes.count(-1) > 1 or any(s == 0 or s < -1 for s in sizes):
+    raise ValueError(
+        f'config.mesh {dict(zip(AXES, sizes))}: axes must be positive, and at '
+        'most one may be -1 (the devices that are left)'
+    )
+  known = math.prod(s for s in sizes if s != -1)
+  sizes = [len(devices) // known if s == -1 else s for s in sizes]
+  if math.prod(sizes) != len(devices):
+    raise ValueError(
+        f'config.mesh {dict(zip(AXES, sizes))} does not fit '
+        f'{len(devices)} devices: the product of its axes must be that number'
+    )
+  return jax.make_mesh(
+      tuple(sizes), AXES, devices=devices, axis_types=(AxisType.Auto,) * 3
+  )
+
+
+def check_batch(mesh: Mesh, what: str, rows: int):
+  """ValueError unless `rows` can be split evenly over the batch axes."""
+  ways = math.prod(mesh.shape[a] for a in LOGICAL_AXES['batch'])
+  if rows % ways:
+    lower = rows // ways * ways
+    choices = [n for n in (lower, lower + ways) if n]
+    raise ValueError(
+        f'{what} {rows} is not divisible by {ways}, the devices along mesh '
+        f"axes 'data' and 'fsdp'; use {' or '.join(map(str, choices))}"
+    )
+
+
+def check_params(mesh: Mesh, abstract: Any, axes: Any):
+  """ValueError unless every parameter axis can be split over its mesh axis."""
+
+  def check(path, leaf, names):
+    for size, name in zip(leaf.shape, names, strict=True):
+      axis = LOGICAL_AXES[name]
+      if axis and size % mesh.shape[axis]:
+        raise ValueError(
+            f'parameter {jax.tree_util.keystr(path, simple=True, separator="/")}'
+            f': axis {name!r} of size {size} is not divisible by the '
+            f'{mesh.shape[axis]} devices of mesh axis {axis!r}; change '
+            f'config.mesh.{axis}'
+        )
+
+  jax.tree_util.tree_map_with_path(check, abstract, axes)
+
+
+def spec(*names: str | None) -> PartitionSpec:
+  """The PartitionSpec of an array whose axes have these logical names."""
+  return PartitionSpec(*(LOGICAL_AXES[name] for name in names))
+
+
+def named(mesh: Mesh, *names: str | None) -> NamedSharding:
+  """The NamedSharding of an array whose axes have these logical names."""
+  return NamedSharding(mesh, spec(*names))
+
+
+def tree_shardings(mesh: Mesh, axes: Any) -> Any:
+  """A tree of tuples of logical names as a tree of NamedShardings."""
+  return jax.tree.map(
+      lambda names: named(mesh, *names), axes,
+      is_leaf=lambda x: isinstance(x, tuple),
+  )
+
+
+def constrain(x: jax.Array, *names: str | None) -> jax.Array:
+  """Asks the compiler to lay `x` out so, where a mesh is set."""
+  if jax.sharding.get_abstract_mesh().empty:
+    return x
+  return jax.lax.with_sharding_constraint(x, spec(*names))
+
+
+def put(x: np.ndarray, where: NamedSharding) -> jax.Array:
+  """A host array (the same on every host) onto the mesh."""
+  return jax.make_array_from_callback(
+      x.shape, where, lambda index: x[index]
+  )
+
+
+def put_rows(x: np.ndarray, mesh: Mesh) -> jax.Array:
+  """A host array onto the mesh, its rows split over the batch axes."""
+  return put(x, named(mesh, 'batch'))

@@ -1,0 +1,250 @@
+"""The algorithm: SCoRe's stages, and the base model that they start from.
+
+One step of a stage, top to bottom in `train_stage`:
+
+    problems -> two attempts each, G times -> rewards -> shaped rewards
+             -> advantages -> update -> log -> save
+"""
+
+import functools
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_jax import config as config_lib
+from score_jax import data
+from score_jax import keys
+from score_jax import metrics
+from score_jax import progress
+from score_jax import sharding
+from score_jax import types
+from score_jax import update
+from score_jax.rl import advantages
+from score_jax.rl import rewards
+from score_jax.run import Run
+from score_jax.text import prompts
+
+
+class Stopped(Exception):
+  """The run was asked to stop; its state is saved."""
+
+
+def credit_of(
+    stage: str, settings: config_lib.StageConfig, attempts: int
+) -> rewards.Credit:
+  """The stage's table of coefficients."""
+  if stage == 'stage1':
+    return rewards.stage1(attempts, settings.beta1, settings.beta2)
+  return rewards.stage2(attempts, settings.alpha, settings.beta1)
+
+
+def train_stage(
+    run: Run,
+    stage: str,
+    settings: config_lib.StageConfig,
+    params: types.Params,
+    reference: types.Params,
+) -> types.Params:
+  """Stage I or Stage II of SCoRe, from where it was left, to its end.
+
+  Args:
+    run: the run.
+    stage: 'stage1' or 'stage2'.
+    settings: of the stage.
+    params: where it starts: the base for Stage I, Stage I for Stage II.
+    reference: the BASE model, in both stages.
+
+  Returns:
+    The trained parameters.
+
+  Raises:
+    Stopped: after saving, when asked to.
+    FloatingPointError: a loss or gradient is not finite.
+  """
+  rollout = run.config.rollout
+  credit = credit_of(stage, settings, len(rollout.attempt_tokens))
+  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
+  step_fn = _jitted(run, optimizer, functools.partial(
+      update.rl_update, model=run.config.model, stage=settings, credit=credit,
+      optimizer=optimizer, temperature=rollout.temperature,
+      head_chunk=run.config.head_chunk))
+  problems = run.problems('train')
+  key = keys.purpose_key(run.config.seed, f'rollout/{stage}')
+
+  def one_step(state, step):
+    chosen = [problems[i] for i in _indices(run, stage, len(problems), step,
+                                            rollout.prompts)]
+    sampled = run.actor.sample(
+        state.params, chosen, key, step, samples=rollout.samples,
+        temperature=rollout.temperature)
+    graded = run.actor.grade(chosen, sampled)
+    shaped_BA = rewards.shaped_rewards(graded.grades_BA, credit)
+    advantages_BA = advantages.leave_one_out(shaped_BA, rollout.samples)
+    batch = types.TrainBatch(
+        sampled.tokens_BS, sampled.valid_BS, sampled.attempt_BS,
+        sampled.logp_BS, sharding.put_rows(advantages_BA, run.mesh),
+        sampled.layout)
+    state, measured = step_fn(state, reference, batch)
+    row = _row(graded, shaped_BA, jax.device_get(measured))
+    return state, row, int(np.sum(sampled.length_BA))
+
+  return _loop(run, stage, settings.steps, optimizer, params, one_step)
+
+
+def train_base(run: Run) -> types.Params:
+  """Language modelling of two-attempt transcripts: the base model."""
+  settings = run.config.base
+  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
+  step_fn = _jitted(run, optimizer, functools.partial(
+      update.lm_update, model=run.config.model,
+      micro_batches=settings.micro_batches, optimizer=optimizer,
+      head_chunk=run.config.head_chunk))
+  corpus = _corpus(run)
+  tokens = int(np.sum(corpus[1]) / len(corpus[1]) * settings.batch_size)
+
+  def one_step(state, step):
+    rows = _indices(run, 'base', len(corpus[0]), step, settings.batch_size)
+    batch = [sharding.put_rows(x[rows], run.mesh) for x in corpus]
+    state, measured = step_fn(state, *batch)
+    row = {name: float(x) for name, x in jax.device_get(measured).items()}
+    return state, row, tokens
+
+  return _loop(run, 'base', settings.steps, optimizer, run.random_params(),
+               one_step)
+
+
+def _loop(run, stage, steps, optimizer, params, one_step) -> types.Params:
+  """Steps from the last whole checkpoint to the end; logs and saves."""
+  abstract = run.abstract_state(optimizer)
+  wall_s = 0.0
+  with run.checkpoints(stage) as checkpoints:
+    restored = checkpoints.restore(abstract, run.say)
+    if restored is None:
+      state = _born(run, optimizer, params)
+    else:
+      state, meta = restored
+      wall_s = meta['wall_s']
+      run.say(f'{stage}: goes on from step {int(state.step)}')
+    first = int(state.step)
+    run.writer.rewind(stage, first)
+    with progress.Progress(stage, steps, first) as bar:
+      for step in range(first, steps):
+        began = time.monotonic()
+        state, row, tokens = one_step(state, step)
+        _check_finite(stage, step + 1, row, checkpoints.latest())
+        run.writer.metrics(stage, step + 1, row)
+        took = time.monotonic() - began
+        wall_s += took
+        run.writer.timing(stage, step + 1, {
+            'step_s': took, 'tokens_per_s': tokens / took})
+        bar.update(step + 1, _shown(row, tokens / took))
+        _warn_of_collapse(run, stage, step + 1, row, bar)
+        last = step + 1 == steps
+        if (last or (step + 1) % run.config.checkpoints.every == 0
+            or run.stop.requested):
+          checkpoints.save(step + 1, state, {'stage': stage, 'wall_s': wall_s})
+        if run.stop.requested and not last:
+          checkpoints.wait()
+          raise Stopped(f'{stage}: stopped after step {step + 1} of {steps}, '
+                        'saved; the same command goes on from there')
+    checkpoints.wait()
+  return state.params
+
+
+def _jitted(run, optimizer, step_fn):
+  """The update as one program: state donated, laid out as declared."""
+  where = jax.tree.map(lambda leaf: leaf.sharding,
+                       run.abstract_state(optimizer))
+  return jax.jit(step_fn, donate_argnums=0,
+                 out_shardings=(where, sharding.named(run.mesh)))
+
+
+def _born(run, optimizer, params) -> types.TrainState:
+  """Step 0. Parameters are copied: the reference keeps its own."""
+  where = jax.tree.map(lambda leaf: leaf.sharding,
+                       run.abstract_state(optimizer))
+  copied = jax.tree.map(jnp.copy, params)
+  return jax.jit(lambda p: update.init_state(optimizer, p),
+                 out_shardings=where, donate_argnums=0)(copied)
+
+
+def _indices(run, stage, size, step, batch):
+  """Which problems a step takes: a pure function of seed, stage and step."""
+  seed = keys.purpose_seed(run.config.seed, f'data/{stage}')
+  return data.indices_of_step(size, seed, step, batch)
+
+
+def _corpus(run) -> tuple[np.ndarray, ...]:
+  """Transcripts as arrays: tokens int32, valid and learn bool, all [M, S].
+
+  They stand in the slots in which the sampler would have put them, and each
+  attempt ends with the stop token. The attempts are learned; prompt and
+  instruction are given.
+  """
+  rows = run.transcripts()
+  tokenizer = run.actor.tokenizer
+  layout = run.actor.layout(run.config.rollout.prompt_buckets[-1])
+  tokens, valid = prompts.pad_left(
+      [run.actor.prompt_ids(row['prompt']) for row in rows], layout.prompt,
+      tokenizer.pad_id)
+  room = ((0, 0), (0, layout.slots - layout.prompt))
+  tokens = np.pad(tokens, room, constant_values=tokenizer.pad_id)
+  valid, learn = np.pad(valid, room), np.zeros(tokens.shape, bool)
+  for a, start in enumerate(layout.starts):
+    if a:
+      splice = run.actor.splices[a - 1]
+      tokens[:, start - len(splice) : start] = splice
+      valid[:, start - len(splice) : start] = True
+    for n, row in enumerate(rows):
+      ids = tokenizer.encode(row[f'attempt_{a + 1}']) + [tokenizer.stop_ids[0]]
+      if len(ids) > layout.attempts[a]:
+        raise ValueError(
+            f'transcript {n}: attempt {a + 1} has {len(ids)} tokens, more than '
+            f'config.rollout.attempt_tokens {layout.attempts}')
+      tokens[n, start : start + len(ids)] = ids
+      valid[n, start : start + len(ids)] = True
+      learn[n, start : start + len(ids)] = True
+  return tokens, valid, learn
+
+
+def _row(graded, shaped_BA, measured) -> dict[str, float]:
+  """What a step adds to the log; nothing that depends on the clock."""
+  row = metrics.rates(graded.counts)
+  lengths_BA = np.asarray(graded.rollout.length_BA)
+  for a in range(lengths_BA.shape[1]):
+    row[f'length_t{a + 1}'] = float(lengths_BA[:, a].mean())
+    row[f'reward_t{a + 1}'] = float(shaped_BA[:, a].mean())
+  return row | {name: float(x) for name, x in measured.items()}
+
+
+def _check_finite(stage, step, row, saved):
+  for name, value in row.items():
+    if not math.isfinite(value):
+      kept = ('no checkpoint of this stage was saved yet' if saved is None
+              else f'the checkpoint of step {saved} is kept')
+      raise FloatingPointError(
+          f'{stage} step {step}: {name} is {value}; {kept}. A lower '
+          f'config.{stage}.optimizer.learning_rate or a '
+          'clip_norm above 0 may help')
+
+
+def _shown(row, tokens_per_s) -> dict[str, float]:
+  """What the live display shows of a step."""
+  names = {'acc@t1': 'accuracy_t1', 'acc@t2': 'accuracy_t2', 'delta': 'delta',
+           'KL1': 'kl_t1', 'KL2': 'kl_t2', 'loss': 'loss'}
+  shown = {short: row[name] for short, name in names.items() if name in row}
+  if 'kl_t1' in row:
+    del shown['loss']
+  return shown | {'tokens/s': tokens_per_s}
+
+
+def _warn_of_collapse(run, stage, step, row, bar):
+  """Says when the second attempt has become a copy of the first."""
+  limit = run.config.collapse_unchanged
+  if row.get('unchanged', 0.0) > limit and row['accuracy_t1'] < limit:
+    bar.say(f'{stage} step {step}: {row["unchanged"]:.0%} of second attempts '
+            'repeat the first answer; the policy may be collapsing (paper '
+            'section 4)')

@@ -1,0 +1,194 @@
+"""One step of training: micro-batches -> gradient -> new state, in one program.
+
+`rl_update` is SCoRe's (both stages differ only in their `Credit`); `lm_update`
+is ordinary language modelling, which makes the base model. Both are pure
+functions of arrays and static settings; `train` jits them and donates the
+state.
+"""
+
+import functools
+from typing import Any, Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from score_jax import config as config_lib
+from score_jax import sharding
+from score_jax import types
+from score_jax.models import decoder
+from score_jax.rl import logprobs
+from score_jax.rl import objective
+from score_jax.rl import rewards
+
+
+def make_optimizer(
+    config: config_lib.OptimizerConfig, steps: int
+) -> optax.GradientTransformation:
+  """Adam (decoupled weight decay), its schedule and clipping."""
+  peak, warmup = config.learning_rate, config.warmup_steps
+  if config.schedule == 'cosine':
+    after = optax.cosine_decay_schedule(peak, max(steps - warmup, 1))
+  else:
+    after = optax.constant_schedule(peak)
+  schedule = optax.join_schedules(
+      [optax.linear_schedule(peak / (warmup + 1), peak, max(warmup, 1)), after],
+      [warmup])
+  # Always two links, so that the state has one form with and without clipping.
+  clip = (optax.clip_by_global_norm(config.clip_norm) if config.clip_norm
+          else optax.identity())
+  return optax.chain(clip, optax.adamw(
+      schedule, config.b1, config.b2, config.eps,
+      weight_decay=config.weight_decay))
+
+
+def init_state(optimizer, params: types.Params) -> types.TrainState:
+  """Step 0 with a fresh optimizer."""
+  return types.TrainState(jnp.int32(0), params, optimizer.init(params))
+
+
+def positions(valid_BS: jax.Array) -> jax.Array:
+  """Position of each slot, counted over valid slots, int32."""
+  return jnp.maximum(jnp.cumsum(valid_BS, axis=1, dtype=jnp.int32) - 1, 0)
+
+
+def of_attempts(x_BS: jax.Array, layout: types.Layout, shift: int = 0):
+  """The slots of all attempts side by side, [B, sum of attempts, ...].
+
+  With `shift=-1` the slots one earlier, whose hidden states predict them.
+  """
+  return jnp.concatenate(
+      [x_BS[:, start + shift : start + shift + length]
+       for start, length in zip(layout.starts, layout.attempts)], axis=1)
+
+
+def rl_update(
+    state: types.TrainState,
+    reference: types.Params,
+    batch: types.TrainBatch,
+    *,
+    model: config_lib.ModelConfig,
+    stage: config_lib.StageConfig,
+    credit: rewards.Credit,
+    optimizer: optax.GradientTransformation,
+    temperature: float,
+    head_chunk: int,
+) -> tuple[types.TrainState, dict[str, jax.Array]]:
+  """One SCoRe step on a batch of rollouts.
+
+  Returns:
+    The new state and metrics: `loss`, `grad_norm`, and for each attempt the
+    mean KL a row and mean entropy and log-prob gap a token (nats).
+  """
+  layout, attempts = batch.layout, len(batch.layout.attempts)
+  attempt_BT = of_attempts(batch.attempt_BS, layout)
+  normaliser_A = objective.normalisers(attempt_BT, attempts,
+                                       stage.normalisation)
+
+  def loss_fn(params, micro):
+    hidden = functools.partial(
+        _attempt_hidden, model, micro.tokens_BS, micro.valid_BS, layout)
+    stats = logprobs.token_statistics(
+        hidden(params), decoder.head(model, params),
+        hidden(reference), decoder.head(model, reference),
+        of_attempts(micro.tokens_BS, layout),
+        temperature=temperature, chunk=head_chunk)
+    attempt_BT = of_attempts(micro.attempt_BS, layout)
+    loss = objective.fused_loss(
+        stats, attempt_BT, micro.advantages_BA, credit.kl_A, normaliser_A,
+        kl=stage.kl, kl_credit=stage.kl_credit)
+    sampler_logp_BT = of_attempts(micro.logp_BS, layout)
+    return loss, objective.token_sums(stats, attempt_BT, sampler_logp_BT,
+                                      attempts)
+
+  loss, sums, grads = accumulate(loss_fn, state.params, batch,
+                                 stage.micro_batches)
+  metrics = {'loss': loss, 'grad_norm': optax.global_norm(grads)}
+  rows = batch.tokens_BS.shape[0]
+  for a in range(1, attempts + 1):
+    tokens = jnp.maximum(sums[f'tokens_t{a}'], 1)
+    metrics[f'kl_t{a}'] = sums[f'kl_t{a}'] / rows
+    metrics[f'entropy_t{a}'] = sums[f'entropy_t{a}'] / tokens
+    metrics[f'logp_gap_t{a}'] = sums[f'logp_gap_t{a}'] / tokens
+  return apply_gradients(optimizer, state, grads), metrics
+
+
+def _attempt_hidden(model, tokens_BS, valid_BS, layout, params):
+  """Hidden states that predict the attempts' tokens: one pass for all."""
+  hidden_BSD, _ = decoder.forward(model, params, tokens_BS,
+                                  positions(valid_BS), valid_BS)
+  return of_attempts(hidden_BSD, layout, shift=-1)
+
+
+def lm_update(
+    state: types.TrainState,
+    tokens_BS: jax.Array,
+    valid_BS: jax.Array,
+    learn_BS: jax.Array,
+    *,
+    model: config_lib.ModelConfig,
+    micro_batches: int,
+    optimizer: optax.GradientTransformation,
+    head_chunk: int,
+) -> tuple[types.TrainState, dict[str, jax.Array]]:
+  """One step of next-token cross-entropy on the tokens marked `learn_BS`.
+
+  Returns:
+    The new state and metrics: `loss`, the mean over those tokens in nats, and
+    `grad_norm`.
+  """
+  count = jnp.maximum(jnp.sum(learn_BS[:, 1:], dtype=jnp.float32), 1)
+
+  def loss_fn(params, micro):
+    tokens, valid, learn = micro
+    hidden_BSD, _ = decoder.forward(model, params, tokens, positions(valid),
+                                    valid)
+    logp = logprobs.token_logps(
+        hidden_BSD[:, :-1], decoder.head(model, params), tokens[:, 1:],
+        chunk=head_chunk)
+    return -jnp.sum(jnp.where(learn[:, 1:], logp, 0)) / count, {}
+
+  loss, _, grads = accumulate(loss_fn, state.params,
+                              (tokens_BS, valid_BS, learn_BS), micro_batches)
+  metrics = {'loss': loss, 'grad_norm': optax.global_norm(grads)}
+  return apply_gradients(optimizer, state, grads), metrics
+
+
+def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
+  """Loss, sums and gradient of `batch`, as totals over its micro-batches.
+
+  Args:
+    loss_fn: (params, micro-batch) -> (loss, dict of sums), both of which add
+      up over rows: divide by totals of the whole batch, not of a part.
+    params: what is differentiated.
+    batch: a pytree of arrays with rows in front.
+    micro_batches: parts, which run one after the other.
+  """
+  value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+  if micro_batches == 1:
+    (loss, sums), grads = value_and_grad(params, batch)
+    return loss, sums, grads
+
+  def split(x):  # Strided, so that each part stays spread over the devices.
+    x = x.reshape(x.shape[0] // micro_batches, micro_batches, *x.shape[1:])
+    x = jnp.moveaxis(x, 1, 0)
+    names = (None, 'batch') + (None,) * (x.ndim - 2)
+    return sharding.constrain(x, *names)
+
+  def step(total, micro):
+    (loss, sums), grads = value_and_grad(params, micro)
+    return jax.tree.map(jnp.add, total, (loss, sums, grads)), None
+
+  parts = jax.tree.map(split, batch)
+  first = jax.tree.map(lambda x: x[0], parts)
+  (loss, sums), grads = jax.eval_shape(value_and_grad, params, first)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype),
+                       (loss, sums, grads))
+  return jax.lax.scan(step, zeros, parts)[0]
+
+
+def apply_gradients(optimizer, state: types.TrainState, grads):
+  """The state after one optimizer step."""
+  changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
+  return types.TrainState(state.step + 1,
+                          optax.apply_updates(state.params, changes), opt_state)

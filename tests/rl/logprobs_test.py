@@ -1,0 +1,110 @@
+"""The chunked head against float64 NumPy, and the buffers it compiles to."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax.rl import logprobs
+
+B, T, D, V = 3, 11, 8, 29
+
+
+def _arrays(seed=0):
+  rng = np.random.default_rng(seed)
+  normal = lambda *shape: rng.normal(size=shape).astype(np.float32)
+  return (normal(B, T, D), normal(D, V), normal(B, T, D), normal(D, V),
+          rng.integers(0, V, (B, T)).astype(np.int32))
+
+
+def _reference(hidden, head, ref_hidden, ref_head, tokens, temperature):
+  """Everything at once in float64."""
+
+  def log_softmax(h, w):
+    scores = h.astype(np.float64) @ w.astype(np.float64) / temperature
+    top = scores.max(-1, keepdims=True)
+    return scores - top - np.log(np.exp(scores - top).sum(-1, keepdims=True))
+
+  logp, ref = log_softmax(hidden, head), log_softmax(ref_hidden, ref_head)
+  pick = lambda x: np.take_along_axis(x, tokens[..., None], -1)[..., 0]
+  p = np.exp(logp)
+  return logprobs.TokenStatistics(pick(logp), -(p * logp).sum(-1), pick(ref),
+                                  (p * (logp - ref)).sum(-1))
+
+
+@pytest.mark.parametrize('chunk', [1, 4, 11, 64])
+@pytest.mark.parametrize('temperature', [1.0, 0.7])
+def test_equals_float64_numpy(chunk, temperature):
+  arrays = _arrays()
+  got = jax.jit(functools.partial(
+      logprobs.token_statistics, temperature=temperature, chunk=chunk))(*arrays)
+  expected = _reference(*arrays, temperature)
+  for name in got._fields:
+    # Float32 scores of order 10: their rounding is about 1e-6 of that.
+    np.testing.assert_allclose(getattr(got, name), getattr(expected, name),
+                               atol=2e-5, err_msg=name)
+
+
+def test_kl_is_zero_between_equals_and_positive_between_others():
+  hidden, head, other, _, tokens = _arrays()
+  of = functools.partial(logprobs.token_statistics, temperature=1.0, chunk=4)
+  np.testing.assert_array_equal(of(hidden, head, hidden, head, tokens).kl, 0)
+  assert np.all(of(hidden, head, other, head, tokens).kl > 0)
+
+
+def test_chunks_do_not_change_the_gradient():
+  arrays = _arrays()
+
+  def total(hidden, head, chunk):
+    stats = logprobs.token_statistics(
+        hidden, head, *arrays[2:], temperature=1.0, chunk=chunk)
+    return jnp.sum(stats.logp) + jnp.sum(stats.kl) + jnp.sum(stats.entropy)
+
+  whole = jax.grad(total, argnums=(0, 1))(*arrays[:2], 64)
+  parts = jax.grad(total, argnums=(0, 1))(*arrays[:2], 3)
+  for a, b in zip(parts, whole):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_no_gradient_into_the_reference():
+  hidden, head, ref_hidden, ref_head, tokens = _arrays()
+
+  def total(ref_hidden, ref_head):
+    return jnp.sum(logprobs.token_statistics(
+        hidden, head, ref_hidden, ref_head, tokens, temperature=1.0,
+        chunk=4).kl)
+
+  for grad in jax.grad(total, argnums=(0, 1))(ref_hidden, ref_head):
+    np.testing.assert_array_equal(grad, 0)
+
+
+def test_nothing_as_large_as_all_scores_is_compiled():
+  arrays = _arrays()
+
+  def loss(hidden, head, chunk):
+    stats = logprobs.token_statistics(
+        hidden, head, *arrays[2:], temperature=1.0, chunk=chunk)
+    return jnp.sum(stats.logp + stats.kl)
+
+  def largest_with_vocabulary(chunk):
+    grad = jax.jit(jax.grad(functools.partial(loss, chunk=chunk), (0, 1)))
+    text = grad.lower(*arrays[:2]).compile().as_text()
+    shapes = re.findall(r'[fsu]\d+\[([\d,]+)\]', text)
+    sizes = [np.array(shape.split(','), int) for shape in shapes]
+    return max(np.prod(size) for size in sizes if V in size)
+
+  # The head itself is D * V; scores of one chunk of 2 are 2 * B * V.
+  assert largest_with_vocabulary(2) == D * V
+  assert largest_with_vocabulary(T) == B * T * V  # What it would be.
+
+
+def test_token_logps_are_those_of_the_policy():
+  hidden, head, *_, tokens = _arrays()
+  stats = logprobs.token_statistics(hidden, head, hidden, head, tokens,
+                                    temperature=1.0, chunk=4)
+  np.testing.assert_allclose(
+      logprobs.token_logps(hidden, head, tokens, chunk=5), stats.logp,
+      rtol=1e-6)

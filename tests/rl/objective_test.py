@@ -1,0 +1,200 @@
+"""The loss: worked numbers, and its gradient against the true objective's."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax.rl import logprobs
+from score_jax.rl import objective
+from score_jax.rl import rewards
+
+# One row: a token of no attempt, two of attempt 1, two of attempt 2.
+ATTEMPT_BT = jnp.array([[0, 1, 1, 2, 2]])
+LOGP_BT = jnp.array([[-9.0, -1.0, -2.0, -0.5, -0.25]])
+REF_LOGP_BT = jnp.array([[-7.0, -1.5, -1.5, -0.5, -1.25]])
+KL_BT = jnp.array([[5.0, 0.1, 0.2, 0.3, 0.4]])
+
+
+def _stats(logp=LOGP_BT, kl=KL_BT):
+  return logprobs.TokenStatistics(logp, jnp.zeros_like(logp), REF_LOGP_BT, kl)
+
+
+def _loss(stats, advantages, kl_A=(0.0, 0.0), **kwargs):
+  return objective.fused_loss(
+      stats, ATTEMPT_BT, jnp.array([advantages], jnp.float32), kl_A,
+      jnp.ones((2,)), **kwargs)
+
+
+def test_policy_term_by_hand():
+  # -(3 * (-1 - 2) + 5 * (-0.5 - 0.25)) = 9 + 3.75
+  np.testing.assert_allclose(_loss(_stats(), (3.0, 5.0)), 12.75)
+
+
+def test_kl_term_by_hand():
+  # Exact, token credit: 0.5 * (0.1 + 0.2) + 2 * (0.3 + 0.4) = 0.15 + 1.4.
+  loss = _loss(_stats(), (0.0, 0.0), (0.5, 2.0), kl_credit='token')
+  np.testing.assert_allclose(loss, 1.55, rtol=1e-6)
+  # Sequence credit adds logp * (KL of later tokens of the SAME attempt):
+  # 0.5 * (-1.0 * 0.2) + 2 * (-0.5 * 0.4) = -0.1 - 0.4.
+  loss = _loss(_stats(), (0.0, 0.0), (0.5, 2.0))
+  np.testing.assert_allclose(loss, 1.05, rtol=1e-6)
+  # k2: log-ratios 0.5, -0.5; 0, 1. Halved squares 0.125, 0.125; 0, 0.5:
+  # 0.5 * 0.25 + 2 * 0.5 = 1.125.
+  loss = _loss(_stats(), (0.0, 0.0), (0.5, 2.0), kl='k2', kl_credit='token')
+  np.testing.assert_allclose(loss, 1.125, rtol=1e-6)
+
+
+@pytest.mark.parametrize('stage', ['stage1', 'stage2'])
+@pytest.mark.parametrize('r1,r2', list(itertools.product([0, 1], repeat=2)))
+def test_gradient_on_each_token_is_minus_the_shaped_reward(stage, r1, r2):
+  credit = (rewards.stage1(2, 0.0, 0.0) if stage == 'stage1'
+            else rewards.stage2(2, 10.0, 0.0))
+  shaped = rewards.shaped_rewards(np.array([[r1, r2]]), credit)[0]
+  grad = jax.grad(lambda logp: _loss(_stats(logp), shaped))(LOGP_BT)[0]
+  first = 0.0 if stage == 'stage1' else r1
+  second = r2 if stage == 'stage1' else r2 + 10 * (r2 - r1)
+  np.testing.assert_allclose(grad, [0, -first, -first, -second, -second])
+
+
+def test_bonus_has_no_gradient_on_attempt_1():
+  def by_alpha(alpha):
+    credit = rewards.stage2(2, alpha, 0.0)
+    shaped = rewards.shaped_rewards(np.array([[1, 0]]), credit)[0]
+    return jax.grad(lambda logp: _loss(_stats(logp), shaped))(LOGP_BT)[0]
+
+  change = by_alpha(10.0) - by_alpha(0.0)
+  np.testing.assert_array_equal(change[:3], [0, 0, 0])
+  assert np.all(np.asarray(change[3:]) == 10.0)
+
+
+def test_stage_1_pins_attempt_1_by_its_kl():
+  credit = rewards.stage1(2, beta1=0.01, beta2=0.1)
+  grad = jax.grad(
+      lambda kl: _loss(_stats(kl=kl), (0.0, 0.0), credit.kl_A))(KL_BT)[0]
+  np.testing.assert_allclose(grad, [0, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_no_gradient_reaches_prompt_or_reference():
+  def loss(logp, ref):
+    stats = _stats(logp)._replace(ref_logp=ref)
+    return _loss(stats, (3.0, 5.0), (0.5, 2.0), kl='k2')
+
+  grad = jax.grad(loss)(LOGP_BT, REF_LOGP_BT)
+  assert grad[0, 0] == 0.0 and np.all(np.asarray(grad[0, 1:]) != 0.0)
+
+
+def test_normalisers_by_hand():
+  attempt = jnp.array([[1, 1, 0, 2], [1, 0, 0, 2]])
+  np.testing.assert_array_equal(
+      objective.normalisers(attempt, 2, 'sequence'), [2, 2])
+  np.testing.assert_array_equal(
+      objective.normalisers(attempt, 2, 'token'), [3, 2])
+  np.testing.assert_array_equal(
+      objective.normalisers(jnp.zeros_like(attempt), 2, 'token'), [1, 1])
+
+
+def test_token_sums_by_hand():
+  stats = logprobs.TokenStatistics(LOGP_BT, 2 * KL_BT, REF_LOGP_BT, KL_BT)
+  sums = objective.token_sums(stats, ATTEMPT_BT, LOGP_BT + 0.5, 2)
+  expected = {'tokens_t1': 2, 'kl_t1': 0.3, 'entropy_t1': 0.6,
+              'logp_gap_t1': 1.0, 'tokens_t2': 2, 'kl_t2': 0.7,
+              'entropy_t2': 1.4, 'logp_gap_t2': 1.0}
+  assert sums.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(sums[name], value, rtol=1e-6, err_msg=name)
+
+
+# An enumerable policy: two attempts of two tokens over three ids, each token
+# conditioned on all before it. Every expectation is a sum over 81 sequences.
+
+IDS = 3
+SEQUENCES = jnp.array(list(itertools.product(range(IDS), repeat=4)))
+ENUMERATED_ATTEMPT_BT = jnp.broadcast_to(jnp.array([[1, 1, 2, 2]]),
+                                         SEQUENCES.shape)
+
+
+def _tables(seed):
+  """Scores of token t given the t ids before it."""
+  rng = np.random.default_rng(seed)
+  return [jnp.asarray(rng.normal(size=(IDS,) * (t + 1)), jnp.float32)
+          for t in range(4)]
+
+
+def _token_logps(tables):
+  """log-probabilities [81, 4, IDS] at each prefix of each sequence."""
+  columns = [
+      jax.nn.log_softmax(table, axis=-1)[tuple(SEQUENCES[:, :t].T)]
+      if t else jnp.broadcast_to(jax.nn.log_softmax(table)[None],
+                                 (len(SEQUENCES), IDS))
+      for t, table in enumerate(tables)]
+  return jnp.stack(columns, axis=1)
+
+
+def _statistics(tables, ref_tables):
+  all_logp, all_ref = _token_logps(tables), _token_logps(ref_tables)
+  pick = lambda x: jnp.take_along_axis(x, SEQUENCES[..., None], axis=2)[..., 0]
+  kl = jnp.sum(jnp.exp(all_logp) * (all_logp - all_ref), axis=-1)
+  return logprobs.TokenStatistics(pick(all_logp), jnp.zeros(kl.shape),
+                                  pick(all_ref), kl)
+
+
+REWARD_BA = jnp.asarray(
+    np.random.default_rng(5).normal(size=(81, 2)), jnp.float32)
+KL_WEIGHTS = (0.7, 0.3)
+
+
+def _true_objective(tables, ref_tables):
+  """E[R1 - kl1 KL(y1)] + E[R2 - kl2 KL(y2|x2)] with gamma = 0.
+
+  gamma = 0 means that attempt 2's reward and KL do not reach attempt 1's
+  choices, so its states are drawn from a policy that is held fixed.
+  """
+  stats = _statistics(tables, ref_tables)
+  p1 = jnp.exp(jnp.sum(stats.logp[:, :2], axis=1))
+  p2 = jnp.exp(jnp.sum(stats.logp[:, 2:], axis=1))
+  ratio = stats.logp - stats.ref_logp
+  gain1 = REWARD_BA[:, 0] - KL_WEIGHTS[0] * jnp.sum(ratio[:, :2], axis=1)
+  gain2 = REWARD_BA[:, 1] - KL_WEIGHTS[1] * jnp.sum(ratio[:, 2:], axis=1)
+  fixed = jax.lax.stop_gradient
+  # gain1 depends on y1 alone here, if R1 does: weigh by the fixed p2.
+  return jnp.sum(p1 * fixed(p2) * gain1) + jnp.sum(fixed(p1) * p2 * gain2)
+
+
+@pytest.mark.parametrize('kl', ['exact', 'k2'])
+def test_expected_gradient_is_that_of_the_objective(kl):
+  tables, ref_tables = _tables(0), _tables(1)
+
+  def expected_loss(tables):
+    stats = _statistics(tables, ref_tables)
+    p = jax.lax.stop_gradient(jnp.exp(jnp.sum(stats.logp, axis=1)))
+    by_row = jax.vmap(lambda s, attempt, reward: objective.fused_loss(
+        jax.tree.map(lambda x: x[None], s), attempt[None], reward[None],
+        KL_WEIGHTS, jnp.ones((2,)), kl=kl, kl_credit='sequence'))
+    return jnp.sum(p * by_row(stats, ENUMERATED_ATTEMPT_BT, REWARD_BA))
+
+  expected = jax.grad(_true_objective)(tables, ref_tables)
+  got = jax.grad(expected_loss)(tables)
+  for a, b in zip(got, expected):
+    # Float32 sums of 81 terms of order 1.
+    np.testing.assert_allclose(a, -b, atol=2e-6)
+
+
+def test_token_credit_alone_is_not_the_gradient_of_the_sequence_kl():
+  tables, ref_tables = _tables(0), _tables(1)
+
+  def expected_loss(tables):
+    stats = _statistics(tables, ref_tables)
+    p = jax.lax.stop_gradient(jnp.exp(jnp.sum(stats.logp, axis=1)))
+    return jnp.sum(p * jnp.sum(stats.kl[:, :2], axis=1))
+
+  def sequence_kl(tables):
+    stats = _statistics(tables, ref_tables)
+    p = jnp.exp(jnp.sum(stats.logp, axis=1))
+    return jnp.sum(p * jnp.sum((stats.logp - stats.ref_logp)[:, :2], axis=1))
+
+  got, true = jax.grad(expected_loss)(tables), jax.grad(sequence_kl)(tables)
+  assert np.max(np.abs(got[0] - true[0])) > 0.01
+  np.testing.assert_allclose(got[1], true[1], atol=1e-6)

@@ -1,0 +1,66 @@
+"""Credit of both stages, for every pair of grades, worked by hand."""
+
+import numpy as np
+import pytest
+
+from score_jax.rl import advantages
+from score_jax.rl import rewards
+
+PAIRS = [[0, 0], [0, 1], [1, 0], [1, 1]]
+
+
+def test_stage_1_pays_the_second_attempt_alone():
+  credit = rewards.stage1(2, beta1=0.01, beta2=0.1)
+  shaped = rewards.shaped_rewards(np.array(PAIRS), credit)
+  np.testing.assert_array_equal(shaped, [[0, 0], [0, 1], [0, 0], [0, 1]])
+  assert credit.kl_A == (0.1, 0.01)
+
+
+def test_stage_2_pays_progress_to_the_second_attempt_alone():
+  # The table of the paper at alpha = 10: r1 for attempt 1, r2 + 10 (r2 - r1)
+  # for attempt 2.
+  credit = rewards.stage2(2, alpha=10.0, beta1=0.01)
+  shaped = rewards.shaped_rewards(np.array(PAIRS), credit)
+  np.testing.assert_array_equal(shaped, [[0, 0], [0, 11], [1, -10], [1, 1]])
+  assert credit.kl_A == (0.01, 0.01)
+
+
+def test_stage_2_without_bonus_is_plain_multi_turn():
+  credit = rewards.stage2(2, alpha=0.0, beta1=0.5)
+  np.testing.assert_array_equal(
+      rewards.shaped_rewards(np.array(PAIRS), credit), PAIRS)
+
+
+def test_three_attempts_pay_each_for_progress_over_the_one_before():
+  credit = rewards.stage2(3, alpha=2.0, beta1=0.0)
+  # r = (0, 1, 0): 0; 1 + 2 (1 - 0) = 3; 0 + 2 (0 - 1) = -2.
+  np.testing.assert_array_equal(
+      rewards.shaped_rewards(np.array([[0, 1, 0]]), credit), [[0, 3, -2]])
+  credit = rewards.stage1(3, beta1=0.01, beta2=0.1)
+  np.testing.assert_array_equal(
+      rewards.shaped_rewards(np.array([[1, 1, 1]]), credit), [[0, 0, 1]])
+  assert credit.kl_A == (0.1, 0.1, 0.01)
+
+
+def test_leave_one_out_by_hand():
+  # Two problems of three samples. Problem 1, attempt 1: rewards 1, 0, 0.
+  #   1 - (0 + 0) / 2 = 1;  0 - (1 + 0) / 2 = -0.5;  -0.5.
+  # Problem 1, attempt 2: 11, -10, 1:
+  #   11 - (-9) / 2 = 15.5;  -10 - 12 / 2 = -16;  1 - 1 / 2 = 0.5.
+  # Problem 2: all alike, so no credit.
+  shaped = np.array([[1, 11], [0, -10], [0, 1], [1, 4], [1, 4], [1, 4]])
+  np.testing.assert_allclose(
+      advantages.leave_one_out(shaped, 3),
+      [[1, 15.5], [-0.5, -16], [-0.5, 0.5], [0, 0], [0, 0], [0, 0]])
+
+
+@pytest.mark.parametrize('samples', [2, 5])
+def test_baseline_does_not_see_its_own_sample(samples):
+  rng = np.random.default_rng(0)
+  shaped = rng.normal(size=(samples, 2)).astype(np.float32)
+  other = shaped.copy()
+  other[0] += 3.0
+  change = (advantages.leave_one_out(other, samples)
+            - advantages.leave_one_out(shaped, samples))
+  np.testing.assert_allclose(change[0], 3.0, rtol=1e-5)
+  np.testing.assert_allclose(change[1:], -3.0 / (samples - 1), rtol=1e-5)

@@ -1,0 +1,210 @@
+"""The two-attempt sampler: what it returns, and that nothing leaks."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax import update
+from score_jax.models import decoder
+from score_jax.rl import logprobs
+from tests import testing
+
+SPLICE = [7, 8, 9]
+
+
+def _trainer_logps(config, tree, rollout, temperature=1.0):
+  """log-probs of the attempts by ONE forward over the whole sequences."""
+  layout = rollout.layout
+  hidden, _ = decoder.forward(config, tree, rollout.tokens_BS,
+                              update.positions(rollout.valid_BS),
+                              rollout.valid_BS)
+  hidden = update.of_attempts(hidden, layout, shift=-1)
+  head = decoder.head(config, tree)
+  stats = logprobs.token_statistics(
+      hidden, head, hidden, head, update.of_attempts(rollout.tokens_BS, layout),
+      temperature=temperature, chunk=4)
+  mask = update.of_attempts(rollout.attempt_BS, layout) > 0
+  return jnp.where(mask, stats.logp, 0)
+
+
+@pytest.mark.parametrize('unroll', [True, False])
+@pytest.mark.parametrize('temperature', [1.0, 0.6])
+def test_sampler_and_trainer_agree_on_log_probabilities(unroll, temperature):
+  # The cache, spliced and with dead slots, against one long forward pass.
+  config = testing.model_config(unroll_decode=unroll)
+  rollout = testing.sample(config, rows=8, samples=4, temperature=temperature)
+  lengths = np.asarray(rollout.length_BA)
+  # Uneven lengths, an attempt with nothing but its stop token, some truncated.
+  assert lengths.min() == 1 and len(np.unique(lengths[:, 0])) > 2
+  assert rollout.truncated_BA.any() and not rollout.truncated_BA.all()
+  expected = _trainer_logps(config, testing.params(config), rollout,
+                            temperature)
+  got = update.of_attempts(rollout.logp_BS, rollout.layout)
+  # Float32 rounding in another order of sums.
+  np.testing.assert_allclose(got, expected, atol=1e-5)
+  assert np.all(np.asarray(got) <= 0) and np.any(np.asarray(got) < -0.1)
+
+
+def test_every_slot_holds_what_the_layout_says():
+  rollout = testing.sample(rows=8, samples=4)
+  tokens, valid, attempt = map(
+      np.asarray, (rollout.tokens_BS, rollout.valid_BS, rollout.attempt_BS))
+  layout = rollout.layout
+  assert (layout.prompt, layout.starts, layout.slots) == (7, (7, 17), 22)
+  prompt, prompt_valid = testing.prompts(8)
+  np.testing.assert_array_equal(tokens[:, :7], np.repeat(prompt, 4, axis=0))
+  np.testing.assert_array_equal(valid[:, :7], np.repeat(prompt_valid, 4, 0))
+  for row in range(32):
+    for a, (start, length) in enumerate(zip(layout.starts, layout.attempts)):
+      n = rollout.length_BA[row, a]
+      sampled = tokens[row, start : start + n]
+      stopped = sampled[-1] in testing.STOPS
+      assert not np.isin(sampled[:-1], testing.STOPS).any()
+      assert rollout.truncated_BA[row, a] == (not stopped)
+      assert stopped or n == length
+      slots = attempt[row, start : start + length]
+      np.testing.assert_array_equal(slots, [a + 1] * n + [0] * (length - n))
+      np.testing.assert_array_equal(valid[row, start : start + length],
+                                    slots > 0)
+    # Between the attempts: the stop token where it is missing, then the splice.
+    np.testing.assert_array_equal(tokens[row, 14:17], SPLICE)
+    assert valid[row, 14:17].all() and not attempt[row, 13:17].any()
+    missing = rollout.truncated_BA[row, 0]
+    assert valid[row, 13] == missing
+    assert tokens[row, 13] == (testing.STOP if missing else testing.PAD)
+  assert (tokens[~valid] == testing.PAD).all()
+  assert (np.asarray(rollout.logp_BS)[attempt == 0] == 0).all()
+
+
+def test_second_prompt_holds_attempt_1_whole():
+  rollout = testing.sample(rows=8, samples=4)
+  prompt, prompt_valid = testing.prompts(8)
+  for row in range(32):
+    before_2 = rollout.tokens_BS[row, :17][rollout.valid_BS[row, :17]]
+    first = rollout.tokens_BS[row][rollout.attempt_BS[row] == 1].tolist()
+    close = [testing.STOP] if rollout.truncated_BA[row, 0] else []
+    x1 = prompt[row // 4][prompt_valid[row // 4]].tolist()
+    assert before_2.tolist() == x1 + first + close + SPLICE
+
+
+def test_a_row_does_not_depend_on_its_neighbours():
+  together = testing.sample(rows=4, samples=3)
+  tokens, valid = testing.prompts(4)
+  for n in (0, 3):
+    alone = testing.sample(
+        prompt=(tokens[n : n + 1], valid[n : n + 1]), samples=3,
+        numbers=np.arange(3 * n, 3 * n + 3, dtype=np.int32))
+    np.testing.assert_array_equal(alone.tokens_BS,
+                                  together.tokens_BS[3 * n : 3 * n + 3])
+    np.testing.assert_allclose(alone.logp_BS,
+                               together.logp_BS[3 * n : 3 * n + 3], atol=1e-5)
+
+
+def test_keys_differ_by_seed_step_row_attempt_and_position():
+  one = testing.sample(stop_ids=(testing.STOP,), attempt_tokens=(6, 6))
+  again = testing.sample(stop_ids=(testing.STOP,), attempt_tokens=(6, 6))
+  np.testing.assert_array_equal(one.tokens_BS, again.tokens_BS)
+  for change in ({'step': 1}, {'seed': 1}):
+    other = testing.sample(stop_ids=(testing.STOP,), attempt_tokens=(6, 6),
+                           **change)
+    assert (one.tokens_BS != other.tokens_BS).any(axis=1).all()
+  # A model without any preference shows the noise itself.
+  config = testing.model_config()
+  flat = jax.tree.map(jnp.zeros_like, testing.params(config))
+  rollout = testing.sample(config, tree=flat, stop_ids=(testing.STOP,),
+                           attempt_tokens=(6, 6), rows=1, samples=6)
+  first, second = (rollout.tokens_BS[:, s : s + 6] for s in (7, 17))
+  assert len({tuple(row.tolist()) for row in first}) == 6
+  assert (first != second).any(axis=1).all()
+  assert (first[:, :1] != first[:, 1:]).any(axis=1).all()
+
+
+def test_greedy_equals_a_loop_of_whole_forward_passes():
+  config = testing.model_config()
+  tree = testing.params(config)
+  rollout = testing.sample(config, samples=1, temperature=0.0)
+  prompt, valid = testing.prompts(4)
+  for row in range(4):
+    ids = prompt[row][valid[row]].tolist()
+    for a, length in enumerate((6, 5)):
+      found = []
+      while len(found) < length and not (found and found[-1] in testing.STOPS):
+        tokens = jnp.array([ids])
+        hidden, _ = decoder.forward(
+            config, tree, tokens, jnp.arange(len(ids))[None],
+            jnp.ones(tokens.shape, bool))
+        scores = decoder.logits(hidden[0, -1], decoder.head(config, tree))
+        found.append(int(jnp.argmax(scores)))
+        ids.append(found[-1])
+      at = rollout.attempt_BS[row] == a + 1
+      assert rollout.tokens_BS[row][at].tolist() == found
+      if found[-1] not in testing.STOPS:
+        ids.append(testing.STOP)
+      ids += SPLICE
+
+
+def test_stacked_and_unrolled_layers_sample_the_same():
+  one = testing.sample(testing.model_config(unroll_decode=True))
+  two = testing.sample(testing.model_config(unroll_decode=False),
+                       tree=testing.params(testing.model_config()))
+  np.testing.assert_array_equal(one.tokens_BS, two.tokens_BS)
+  np.testing.assert_allclose(one.logp_BS, two.logp_BS, atol=1e-5)
+
+
+def test_a_third_attempt_is_a_matter_of_configuration():
+  config = testing.model_config()
+  rollout = testing.sample(config, attempt_tokens=(6, 5, 4))
+  assert rollout.layout.starts == (7, 17, 26)
+  assert rollout.length_BA.shape == (12, 3)
+  assert (rollout.length_BA > 0).all()
+  got = update.of_attempts(rollout.logp_BS, rollout.layout)
+  expected = _trainer_logps(config, testing.params(config), rollout)
+  np.testing.assert_allclose(got, expected, atol=1e-5)
+  two = testing.sample(config, attempt_tokens=(6, 5))
+  np.testing.assert_array_equal(rollout.tokens_BS[:, :22], two.tokens_BS)
+
+
+def test_one_program_for_all_steps_of_a_bucket():
+  testing.sample()
+  compiled = testing._sampler.cache_info().currsize
+  program = testing._sampler(testing.model_config(), 3, (6, 5), 1.0,
+                             testing.STOPS)
+  before = program._cache_size()
+  for step in range(3):
+    testing.sample(step=step, seed=step)
+  assert program._cache_size() == before
+  assert testing._sampler.cache_info().currsize == compiled
+
+
+def test_the_loop_ends_when_every_row_has():
+  # With every id a stop, one token ends each attempt; the slots behind it were
+  # never written, so they still hold what the sequences were born with.
+  config = testing.model_config()
+  everything = tuple(range(testing.VOCAB))
+  rollout = testing.sample(config, stop_ids=everything)
+  assert (rollout.length_BA == 1).all() and not rollout.truncated_BA.any()
+
+
+def test_samples_share_one_prefill():
+  # The prompt is read in a batch of N rows, not of N * G.
+  config = testing.model_config(unroll_decode=False)
+  tokens, valid = testing.prompts(4)
+  program = testing._sampler(config, 3, (6, 5), 1.0, testing.STOPS)
+  text = program.lower(
+      testing.params(config), tokens, valid, (jnp.array([7, 8, 9]),),
+      jax.random.key(0), np.int32(0), np.arange(12)).as_text()
+  width = config.width
+  assert f'tensor<4x7x{width}xf32>' in text
+  assert f'tensor<12x7x{width}xf32>' not in text
+
+
+def test_layout_refuses_a_wrong_number_of_splices():
+  from score_jax import types
+  with pytest.raises(ValueError, match='3 attempts need 2 splices, got 1'):
+    types.Layout(4, (1, 1, 1), (2,))
+  layout = types.Layout(4, (3, 2), (5,))
+  assert dataclasses.asdict(layout)['prompt'] == 4
+  assert layout.starts == (4, 12) and layout.slots == 14
