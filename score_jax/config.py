@@ -24,8 +24,8 @@ class TaskConfig:
 
   name: str = 'chain'  # A key of `score_jax.tasks.TASKS`.
   data_dir: str = ''  # Folder of the original files, for tasks that have one.
-  train_problems: int = 20_000  # Generated tasks: size of the training split.
-  transcripts: int = 40_000  # Generated tasks: size of the base's corpus.
+  train_problems: int = 8_192  # Generated tasks: size of the training split.
+  transcripts: int = 30_000  # Generated tasks: size of the base's corpus.
   long_prompts: str = 'error'  # 'error', or 'drop': leave out and list them.
 
 
@@ -33,16 +33,16 @@ class TaskConfig:
 class ModelConfig:
   """A decoder-only transformer, Llama style."""
 
-  vocab_size: int = 64
-  num_layers: int = 4
-  width: int = 96
+  vocab_size: int = 27
+  num_layers: int = 3
+  width: int = 64
   num_heads: int = 4
   num_kv_heads: int = 2
-  head_dim: int = 24
-  mlp_width: int = 256
-  rope_base: float = 10_000.0
+  head_dim: int = 16
+  mlp_width: int = 192
+  rope_base: float = 100.0
   norm_eps: float = 1e-5
-  tied_head: bool = True
+  tied_head: bool = False
   dtype: str = 'float32'  # Of activations; parameters are float32 masters.
   remat: str = 'block'  # 'none', or 'block': recompute each layer backwards.
   unroll_decode: bool = True  # Layers unrolled in decode: faster on CPU.
@@ -56,8 +56,8 @@ class RolloutConfig:
 
   prompts: int = 32  # Problems a step.
   samples: int = 8  # Rollouts a problem (G), at least 2.
-  prompt_buckets: tuple[int, ...] = (16,)  # Tokens, rising.
-  attempt_tokens: tuple[int, ...] = (16, 16)  # Limit of each attempt.
+  prompt_buckets: tuple[int, ...] = (12,)  # Tokens, rising.
+  attempt_tokens: tuple[int, ...] = (14, 16)  # Limit of each attempt.
   temperature: float = 1.0
 
 
@@ -65,7 +65,7 @@ class RolloutConfig:
 class OptimizerConfig:
   """Adam with an optional warm-up, decay and clipping."""
 
-  learning_rate: float = 1e-3
+  learning_rate: float = 5e-6
   warmup_steps: int = 0
   schedule: str = 'constant'  # 'constant' or 'cosine' (to zero).
   clip_norm: float = 0.0  # Global norm; 0 turns clipping off.
@@ -79,8 +79,8 @@ class OptimizerConfig:
 class BaseConfig:
   """Language modelling of two-attempt transcripts: makes the base model."""
 
-  steps: int = 1000
-  batch_size: int = 256
+  steps: int = 600
+  batch_size: int = 128
   micro_batches: int = 1
   optimizer: OptimizerConfig = OptimizerConfig()
 
@@ -106,8 +106,8 @@ class EvaluationConfig:
   """Greedy two-attempt evaluation on held-out problems."""
 
   split: str = 'test'
-  problems: int = 1000  # 0 takes the whole split.
-  batch_size: int = 250
+  problems: int = 0  # 0 takes the whole split.
+  batch_size: int = 200
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,8 @@ def parse(argv: list[str]) -> list[str]:
     if _CONFIG.value is None:
       raise ValueError('--config=FILE is missing, for example '
                        '--config=experiments/stage2.py')
+    if not flags.FLAGS['verbosity'].present:  # Libraries' chatter.
+      logging.set_verbosity(logging.WARNING)
     return rest
   except Exception as error:  # Whatever a config file raises.
     # What get_config raises comes as a traceback, its own words at the end.

@@ -155,7 +155,7 @@ def open_run(
       config.model.tokenizer or weights or task.tokenizer)
   writer = writer_lib.Writer(folder)
   writer.check_config(record)
-  data.prepare(task, folder / 'data', task.splits)
+  data.prepare(task, folder / 'data')
   writer.config(record)
   return Run(config, folder, mesh,
              actor_lib.Actor(config, task, tokenizer, mesh), writer, stop)

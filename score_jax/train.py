@@ -178,11 +178,10 @@ def _indices(run, stage, size, step, batch):
 
 
 def _corpus(run) -> tuple[np.ndarray, ...]:
-  """Transcripts as arrays: tokens int32, valid and learn bool, all [M, S].
+  """Transcripts as arrays: tokens int32 and valid bool, both [M, S].
 
   They stand in the slots in which the sampler would have put them, and each
-  attempt ends with the stop token. The attempts are learned; prompt and
-  instruction are given.
+  attempt ends with the stop token.
   """
   rows = run.transcripts()
   tokenizer = run.actor.tokenizer
@@ -192,7 +191,7 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
       tokenizer.pad_id)
   room = ((0, 0), (0, layout.slots - layout.prompt))
   tokens = np.pad(tokens, room, constant_values=tokenizer.pad_id)
-  valid, learn = np.pad(valid, room), np.zeros(tokens.shape, bool)
+  valid = np.pad(valid, room)
   for a, start in enumerate(layout.starts):
     if a:
       splice = run.actor.splices[a - 1]
@@ -206,8 +205,7 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
             f'config.rollout.attempt_tokens {layout.attempts}')
       tokens[n, start : start + len(ids)] = ids
       valid[n, start : start + len(ids)] = True
-      learn[n, start : start + len(ids)] = True
-  return tokens, valid, learn
+  return tokens, valid
 
 
 def _row(graded, shaped_BA, measured) -> dict[str, float]:

@@ -103,7 +103,7 @@ def rl_update(
 
   loss, sums, grads = accumulate(loss_fn, state.params, batch,
                                  stage.micro_batches)
-  metrics = {'loss': loss, 'grad_norm': optax.global_norm(grads)}
+  metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
   rows = batch.tokens_BS.shape[0]
   for a in range(1, attempts + 1):
     tokens = jnp.maximum(sums[f'tokens_t{a}'], 1)
@@ -124,33 +124,36 @@ def lm_update(
     state: types.TrainState,
     tokens_BS: jax.Array,
     valid_BS: jax.Array,
-    learn_BS: jax.Array,
     *,
     model: config_lib.ModelConfig,
     micro_batches: int,
     optimizer: optax.GradientTransformation,
     head_chunk: int,
 ) -> tuple[types.TrainState, dict[str, jax.Array]]:
-  """One step of next-token cross-entropy on the tokens marked `learn_BS`.
+  """One step of next-token cross-entropy on sequences with dead slots.
+
+  Learned is every valid token whose slot follows a valid one, so the first of
+  a prompt is not, nor what follows the dead slots behind a short attempt.
 
   Returns:
     The new state and metrics: `loss`, the mean over those tokens in nats, and
     `grad_norm`.
   """
-  count = jnp.maximum(jnp.sum(learn_BS[:, 1:], dtype=jnp.float32), 1)
+  learned = lambda valid_BS: valid_BS[:, 1:] & valid_BS[:, :-1]
+  count = jnp.maximum(jnp.sum(learned(valid_BS), dtype=jnp.float32), 1)
 
   def loss_fn(params, micro):
-    tokens, valid, learn = micro
+    tokens, valid = micro
     hidden_BSD, _ = decoder.forward(model, params, tokens, positions(valid),
                                     valid)
     logp = logprobs.token_logps(
         hidden_BSD[:, :-1], decoder.head(model, params), tokens[:, 1:],
         chunk=head_chunk)
-    return -jnp.sum(jnp.where(learn[:, 1:], logp, 0)) / count, {}
+    return -jnp.sum(jnp.where(learned(valid), logp, 0)) / count, {}
 
   loss, _, grads = accumulate(loss_fn, state.params,
-                              (tokens_BS, valid_BS, learn_BS), micro_batches)
-  metrics = {'loss': loss, 'grad_norm': optax.global_norm(grads)}
+                              (tokens_BS, valid_BS), micro_batches)
+  metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
   return apply_gradients(optimizer, state, grads), metrics
 
 

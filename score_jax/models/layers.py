@@ -17,10 +17,16 @@ from score_jax import config as config_lib
 _MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
 
 
-def _param(rngs: nnx.Rngs, shape, axes, fan_in: int) -> nnx.Param:
-  """A float32 weight, normal with standard deviation fan_in ** -0.5."""
+def _param(
+    rngs: nnx.Rngs, shape, axes, fan_in: int, branches: int = 1
+) -> nnx.Param:
+  """A float32 weight, normal with variance 1 / (fan_in * branches).
+
+  `branches`: how many outputs are added to the residual stream in all, for
+  weights that write to it (GPT-2's rule).
+  """
   value = jax.random.normal(rngs.params(), shape, jnp.float32)
-  return nnx.Param(value * fan_in**-0.5, axes=axes)
+  return nnx.Param(value * (fan_in * branches) ** -0.5, axes=axes)
 
 
 class RMSNorm(nnx.Module):
@@ -58,7 +64,8 @@ class Attention(nnx.Module):
     self.query = _param(rngs, (D, N, H), ('embed', 'heads', 'head_dim'), D)
     self.key = _param(rngs, (D, K, H), ('embed', 'kv_heads', 'head_dim'), D)
     self.value = _param(rngs, (D, K, H), ('embed', 'kv_heads', 'head_dim'), D)
-    self.out = _param(rngs, (N, H, D), ('heads', 'head_dim', 'embed'), N * H)
+    self.out = _param(rngs, (N, H, D), ('heads', 'head_dim', 'embed'), N * H,
+                      branches=2 * config.num_layers)
     self.rope_base = config.rope_base
 
   def project(self, x_BTD: jax.Array, positions_BT: jax.Array):
@@ -92,7 +99,8 @@ class MLP(nnx.Module):
     D, F = config.width, config.mlp_width
     self.gate = _param(rngs, (D, F), ('embed', 'mlp'), D)
     self.up = _param(rngs, (D, F), ('embed', 'mlp'), D)
-    self.down = _param(rngs, (F, D), ('mlp', 'embed'), F)
+    self.down = _param(rngs, (F, D), ('mlp', 'embed'), F,
+                       branches=2 * config.num_layers)
 
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
     gate, up, down = (w[...].astype(x_BTD.dtype)

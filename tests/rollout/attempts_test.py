@@ -49,9 +49,9 @@ def test_sampler_and_trainer_agree_on_log_probabilities(unroll, temperature):
 
 
 def test_every_slot_holds_what_the_layout_says():
-  rollout = testing.sample(rows=8, samples=4)
-  tokens, valid, attempt = map(
-      np.asarray, (rollout.tokens_BS, rollout.valid_BS, rollout.attempt_BS))
+  rollout = jax.device_get(testing.sample(rows=8, samples=4))
+  tokens, valid = rollout.tokens_BS, rollout.valid_BS
+  attempt = rollout.attempt_BS
   layout = rollout.layout
   assert (layout.prompt, layout.starts, layout.slots) == (7, (7, 17), 22)
   prompt, prompt_valid = testing.prompts(8)
@@ -80,7 +80,7 @@ def test_every_slot_holds_what_the_layout_says():
 
 
 def test_second_prompt_holds_attempt_1_whole():
-  rollout = testing.sample(rows=8, samples=4)
+  rollout = jax.device_get(testing.sample(rows=8, samples=4))
   prompt, prompt_valid = testing.prompts(8)
   for row in range(32):
     before_2 = rollout.tokens_BS[row, :17][rollout.valid_BS[row, :17]]
@@ -125,19 +125,24 @@ def test_keys_differ_by_seed_step_row_attempt_and_position():
 def test_greedy_equals_a_loop_of_whole_forward_passes():
   config = testing.model_config()
   tree = testing.params(config)
-  rollout = testing.sample(config, samples=1, temperature=0.0)
+  rollout = jax.device_get(testing.sample(config, samples=1, temperature=0.0))
   prompt, valid = testing.prompts(4)
+
+  @jax.jit
+  def most_likely(tokens_1T, length):
+    there = jnp.arange(24)[None] < length
+    hidden, _ = decoder.forward(config, tree, tokens_1T, jnp.arange(24)[None],
+                                there)
+    scores = decoder.logits(hidden[0], decoder.head(config, tree))
+    return jnp.argmax(scores[length - 1])
+
   for row in range(4):
     ids = prompt[row][valid[row]].tolist()
     for a, length in enumerate((6, 5)):
       found = []
       while len(found) < length and not (found and found[-1] in testing.STOPS):
-        tokens = jnp.array([ids])
-        hidden, _ = decoder.forward(
-            config, tree, tokens, jnp.arange(len(ids))[None],
-            jnp.ones(tokens.shape, bool))
-        scores = decoder.logits(hidden[0, -1], decoder.head(config, tree))
-        found.append(int(jnp.argmax(scores)))
+        tokens = np.array([ids + [0] * (24 - len(ids))])
+        found.append(int(most_likely(tokens, len(ids))))
         ids.append(found[-1])
       at = rollout.attempt_BS[row] == a + 1
       assert rollout.tokens_BS[row][at].tolist() == found

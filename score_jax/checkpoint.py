@@ -1,0 +1,294 @@
+"""Checkpoints: saved in the background, restored only if they are whole.
+
+The one file that imports Orbax. On disk:
+
+    directory/50           a checkpoint of step 50
+    directory/50/state     its arrays, as Orbax writes them
+    directory/50/SEAL      what it holds, and how to tell that it is unhurt
+    directory/100.partial  a save or a delete that was cut short
+
+A save fills `100.partial`, seals it (see `score_jax.seal`) and renames it to
+`100`. Orbax by itself reads flipped bytes of array data back as wrong numbers,
+and meets other damage with errors of many kinds. So the seal is checked before
+Orbax sees the files, and what Orbax then raises is a true error.
+"""
+
+from concurrent import futures
+import contextlib
+import errno
+import json
+import logging
+import os
+import pathlib
+import shutil
+import time
+from typing import Any, Callable
+
+import jax
+from jax.experimental import multihost_utils
+import numpy as np
+from orbax.checkpoint import v1
+
+from score_jax import seal as seal_lib
+
+_PARTIAL = '.partial'
+
+
+class Checkpoints:
+  """The checkpoints in one folder, on a disk that all processes share.
+
+  Every process calls every method; process 0 seals, checks and deletes.
+
+  Attributes:
+    directory: absolute path; made by the first save.
+  """
+
+  def __init__(self, directory: str | pathlib.Path, keep: int):
+    """Opens a folder, which may not exist yet.
+
+    Args:
+      directory: where the checkpoints are.
+      keep: how many of the newest whole checkpoints stay, at least 1.
+
+    Raises:
+      ValueError: the directory is a file, or `keep` is below 1.
+    """
+    self.directory = pathlib.Path(directory).absolute()
+    if self.directory.exists() and not self.directory.is_dir():
+      raise ValueError(f'{self.directory} is a file; checkpoints need a folder')
+    if keep < 1:
+      raise ValueError(f'keep is {keep}; it must be at least 1')
+    self._keep = keep
+    self._damaged = set()  # Steps that `restore` has passed over.
+    self._pending = None
+    self._background = futures.ThreadPoolExecutor(max_workers=1)
+    logging.getLogger('absl').addFilter(_worth_logging)
+
+  def __enter__(self) -> 'Checkpoints':
+    return self
+
+  def __exit__(self, *unused):
+    self.close()
+
+  def close(self):
+    """Waits for the last save; raises what `wait` raises."""
+    try:
+      self.wait()
+    finally:
+      self._background.shutdown()
+      logging.getLogger('absl').removeFilter(_worth_logging)
+
+  def latest(self) -> int | None:
+    """Step of the newest checkpoint not known to be damaged, or None."""
+    return max(self._sound_steps(), default=None)
+
+  def save(self, step: int, state: Any, meta: dict):
+    """Starts to save; when it returns, `state` may be donated.
+
+    Args:
+      step: above that of every checkpoint here, save damaged ones that
+        `restore` has passed over: those are replaced.
+      state: a pytree of arrays, sharded in any way.
+      meta: JSON, given back by `restore`.
+
+    Raises:
+      ValueError: the step is not above the others; or what `wait` raises, for
+        this save or the one before.
+    """
+    self.wait()
+    newest = self.latest()
+    if newest is not None and step <= newest:
+      raise ValueError(
+          f'step {step} cannot be saved in {self.directory}, which holds step '
+          f'{newest}; resume from it, or take another directory'
+      )
+    meta = json.loads(json.dumps(meta))  # A copy: the caller may change it.
+    seal = {'step': step, 'meta': meta, 'arrays': seal_lib.describe(state)}
+    with self._space_explained(step):
+      if jax.process_index() == 0:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+      with _orbax_options():
+        response = v1.save_async(self._path(step, _PARTIAL), state)
+    self._pending = self._background.submit(self._finish, step, response, seal)
+
+  def wait(self):
+    """Returns when the last save is whole.
+
+    Raises:
+      ValueError: no space is left on the disk; names the step that is lost and
+        the last whole checkpoint.
+    """
+    pending, self._pending = self._pending, None
+    if pending is not None:
+      pending.result()
+
+  def restore(
+      self, abstract_state: Any, say: Callable[[str], None] = print
+  ) -> tuple[Any, dict] | None:
+    """Restores the newest whole checkpoint.
+
+    Args:
+      abstract_state: the pytree wanted, of `jax.ShapeDtypeStruct` with
+        shardings, which may differ from those it was saved with.
+      say: is told in one line of each checkpoint that is passed over.
+
+    Returns:
+      The state and its meta; None where no save ever came to its end.
+
+    Raises:
+      ValueError: there are checkpoints and none is whole, or the newest whole
+        one holds other arrays than `abstract_state`.
+    """
+    self.wait()
+    while True:
+      found = _from_first_process(lambda: self._newest_whole(say))
+      self._damaged = set(found['damaged'])
+      seal = found['seal']
+      if seal is None:
+        return self._nothing_whole()
+      self._check_ours(seal, abstract_state)
+      state = v1.load(self._path(seal['step']), abstract_state)
+      arrays = seal_lib.describe(state)
+      hurt = [name for name in arrays if arrays[name] != seal['arrays'][name]]
+      if not hurt:
+        return state, seal['meta']
+      self._pass_over(seal['step'], f'{hurt[0]} is not what was saved', say)
+
+  def _path(self, step, suffix=''):
+    return self.directory / f'{step}{suffix}'
+
+  def _sound_steps(self):
+    """Steps of the checkpoints not known to be damaged, rising."""
+    if not self.directory.is_dir():
+      return []
+    names = (path.name for path in self.directory.iterdir())
+    steps = {int(name) for name in names if name.isdecimal()}
+    return sorted(steps - self._damaged)
+
+  def _partials(self):
+    """What was cut short; Orbax appends to the name while it writes."""
+    return sorted(self.directory.glob(f'[0-9]*{_PARTIAL}*'))
+
+  def _sweep(self):
+    for path in self._partials():
+      shutil.rmtree(path, ignore_errors=True)  # The next save sweeps again.
+
+  def _delete(self, step):
+    if self._path(step).exists():
+      doomed = self._path(step, f'.deleted{_PARTIAL}')
+      self._path(step).rename(doomed)  # Lest a kill leaves half of it.
+      shutil.rmtree(doomed)
+
+  def _finish(self, step, response, seal):
+    """In the background: makes a save whole, then deletes what is too old."""
+    with self._space_explained(step):
+      response.result()
+      if jax.process_index() == 0:
+        partial = self._path(step, _PARTIAL)
+        seal_lib.write(partial, seal)
+        self._delete(step)  # A damaged one; `save` refuses others.
+        partial.rename(self._path(step))
+        self._damaged.discard(step)
+        for old in self._damaged.union(self._sound_steps()[:-self._keep]):
+          self._delete(old)
+
+  @contextlib.contextmanager
+  def _space_explained(self, step):
+    """Turns 'no space left' into one line, after sweeping up."""
+    try:
+      yield
+    except Exception as error:
+      if not _no_space(error):
+        raise
+      if jax.process_index() == 0:
+        for _ in range(20):  # Other threads of Orbax may write for a moment.
+          self._sweep()
+          time.sleep(0.05)
+      steps = reversed(self._sound_steps())
+      last = next((s for s in steps if not self._read_seal(s)[1]), None)
+      remains = 'no whole one is left' if last is None else (
+          f'the last whole one is of step {last}')
+      raise ValueError(
+          f'the checkpoint of step {step} could not be saved, for no space is '
+          f'left in {self.directory}; {remains}; free some space and start '
+          'again with the same --workdir'
+      ) from error
+
+  def _read_seal(self, step):
+    """(seal, '') of a whole checkpoint, (None, fault) of another."""
+    try:
+      return seal_lib.read(self._path(step)), ''
+    except ValueError as error:
+      return None, str(error)
+
+  def _newest_whole(self, say):
+    """On process 0: the seal of the newest whole checkpoint, or None."""
+    steps = self._sound_steps()
+    for path in self._partials():
+      if int(path.name.split('.')[0]) > max(steps, default=-1):
+        say(f'checkpoint {path} is half-written; passed over')
+    for step in reversed(steps):
+      seal, fault = self._read_seal(step)
+      if not fault:
+        return {'seal': seal, 'damaged': sorted(self._damaged)}
+      self._pass_over(step, fault, say)
+    return {'seal': None, 'damaged': sorted(self._damaged)}
+
+  def _pass_over(self, step, fault, say):
+    self._damaged.add(step)
+    say(f'checkpoint {self._path(step)} is damaged ({fault}); passed over')
+
+  def _nothing_whole(self):
+    if not self._damaged:
+      return None
+    steps = ', '.join(map(str, sorted(self._damaged)))
+    raise ValueError(
+        f'no checkpoint in {self.directory} is whole (damaged: {steps}); bring '
+        'one back from a copy, or remove the folder to start from the beginning'
+    )
+
+  def _check_ours(self, seal, abstract_state):
+    differ = seal_lib.differences(seal['arrays'], abstract_state)
+    if differ:
+      more = f' and {len(differ) - 4} more' if len(differ) > 4 else ''
+      raise ValueError(
+          f'checkpoint {self._path(seal["step"])} is of another model or '
+          f'optimizer: {"; ".join(differ[:4])}{more}; use the configuration '
+          'that saved it, or another --workdir'
+      )
+
+
+def _orbax_options():
+  options = v1.Context()
+  # Else a folder that cannot be made keeps threads waiting for minutes.
+  options.asynchronous.create_directories_asynchronously = False
+  return options
+
+
+def _no_space(error):
+  """Whether an error, or one behind it, says that the disk is full.
+
+  TensorStore raises a ValueError with the system's words, Python an OSError.
+  """
+  words = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT)]
+  while error is not None:
+    if any(word in str(error) for word in words):
+      return True
+    error = error.__cause__ or error.__context__
+  return False
+
+
+def _worth_logging(record):
+  """Leaves out the tracebacks that Orbax logs of errors that `wait` raises."""
+  return '_SignalingThread' not in str(record.msg)
+
+
+def _from_first_process(make):
+  """The value (JSON) that `make()` returns on process 0, on all processes."""
+  if jax.process_count() == 1:
+    return make()
+  text = json.dumps(make()).encode() if jax.process_index() == 0 else b''
+  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+  text = np.frombuffer(text.ljust(size), np.uint8)
+  return json.loads(bytes(multihost_utils.broadcast_one_to_all(text)))

@@ -1,0 +1,64 @@
+"""What a task is: problems by split, two prompts and a grader."""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import hashlib
+
+BASE = 'base'
+"""The split that holds transcripts: rows with `attempt_1` and `attempt_2`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A family of problems and how attempts at them are graded.
+
+  Attributes:
+    name: a key of `score_jax.tasks.TASKS`.
+    question: what is put to the model first. `{problem}` in it stands for the
+      problem's text (`str.replace`: problems hold braces of their own).
+    instruction: the correction instruction between two attempts; it tells
+      nothing about the attempt before it.
+    splits: names of the splits. 'base', where there is one, is the corpus of
+      two-attempt transcripts that a base model is trained on.
+    rows: the rows of a split: dicts of the texts `id`, `prompt` and `answer`
+      (the gold answer), in 'base' also `attempt_1` and `attempt_2`. The same
+      rows on every call; ValueError on a split that is not in `splits`.
+    grade: (gold answer, text of an attempt) -> 1 if right, else 0. Never raises
+      on the text of an attempt.
+    answer: the answer that a text gives, in one canonical spelling; None if it
+      gives none. Tells whether two attempts agree.
+    fingerprint: changes whenever the rows do.
+    tokenizer: path of the tokenizer that comes with the task; '' if none does.
+  """
+
+  name: str
+  question: str
+  instruction: str
+  splits: tuple[str, ...]
+  rows: Callable[[str], Iterator[dict[str, str]]]
+  grade: Callable[[str, str], int]
+  answer: Callable[[str], str | None]
+  fingerprint: str
+  tokenizer: str = ''
+
+
+def fingerprint(*parts: str | int | bytes) -> str:
+  """16 hexadecimal digits that change when any of the parts does."""
+  return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def text_share(text: str) -> float:
+  """A number in [0, 1) that depends on a text alone, evenly spread.
+
+  Splits that are cut by it are disjoint by construction: equal texts fall on
+  one side, whatever the seed, the size or the machine.
+  """
+  digest = hashlib.sha256(text.encode()).digest()
+  return int.from_bytes(digest[:6], 'big') / 2**48
+
+
+def require_split(task: str, split: str, splits: tuple[str, ...]):
+  """Raises ValueError if a task has no such split."""
+  if split not in splits:
+    raise ValueError(
+        f'the task {task!r} has no split {split!r}; it has {", ".join(splits)}')

@@ -1,0 +1,249 @@
+"""The files of a run's folder; a kill leaves none of them torn.
+
+    config.json       the record of the run, see `run_record`
+    metrics.jsonl     a line for every step; the same in equal runs
+    timings.jsonl     a line for every step; what depends on the clock
+    tensorboard/      both, in one folder of event files for each stage
+    transcripts.jsonl every evaluated problem with its attempts
+    results.json      what the evaluations found
+"""
+
+import datetime
+import importlib.metadata
+import math
+import pathlib
+import platform
+import subprocess
+import time
+from typing import Any, Callable
+
+import jax
+import numpy as np
+from tensorboardX import event_file_writer
+from tensorboardX.proto import event_pb2
+from tensorboardX.proto import summary_pb2
+
+from score_jax import config as config_lib
+from score_jax import files
+
+_METRICS, _TIMINGS = 'metrics.jsonl', 'timings.jsonl'
+_PACKAGES = (
+    'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'score_jax')
+
+
+class Writer:
+  """Writes into one folder, from one process.
+
+  Every method raises a ValueError of one line that names the file, if it cannot
+  be read or written or is not what it should be.
+
+  Attributes:
+    workdir: the folder; it is made.
+    say: prints a line.
+  """
+
+  def __init__(
+      self,
+      workdir: str | pathlib.Path,
+      say: Callable[[str], None] = print,
+  ):
+    self.workdir = pathlib.Path(workdir).absolute()
+    self.say = say
+    self._boards = {}  # Event writers by stage.
+    self._purge_steps = {}  # By stage: TensorBoard forgets this step and later.
+    with files.named_errors(self.workdir):
+      self.workdir.mkdir(parents=True, exist_ok=True)
+
+  def metrics(self, stage: str, step: int, row: dict[str, Any]):
+    """Logs what a step measured.
+
+    Args:
+      stage: one of `config.STAGES`.
+      step: updates done in this stage, from 1.
+      row: finite numbers by name, or None; none may depend on the clock.
+
+    Raises:
+      ValueError: a value is not a finite number.
+    """
+    self._log(_METRICS, stage, step, row)
+
+  def timing(self, stage: str, step: int, row: dict[str, Any]):
+    """Logs what depends on the clock, apart from the metrics."""
+    self._log(_TIMINGS, stage, step, row)
+
+  def _log(self, name, stage, step, row):
+    row = {key: _number(stage, step, key, row[key]) for key in sorted(row)}
+    line = files.to_json(name, {'stage': stage, 'step': step} | row)
+    files.append_line(self.workdir / name, line)
+    summary = summary_pb2.Summary(value=[
+        summary_pb2.Summary.Value(tag=f'{stage}/{key}', simple_value=value)
+        for key, value in row.items() if value is not None
+    ])
+    with files.named_errors(self._board_folder(stage)):
+      board = self._board(stage)
+      board.write_event(event_pb2.Event(
+          wall_time=time.time(), step=step, summary=summary))
+      board.flush()
+
+  def _board_folder(self, stage):
+    """One for each stage: steps start again, and TensorBoard purges by step."""
+    return self.workdir / 'tensorboard' / stage
+
+  def _board(self, stage):
+    """The event writer of a stage.
+
+    Not tensorboardX's SummaryWriter, whose thread dies silently on a full disk
+    and leaves the caller waiting for ever.
+    """
+    if stage not in self._boards:
+      folder = self._board_folder(stage)
+      folder.mkdir(parents=True, exist_ok=True)
+      # The name holds seconds only; the suffix keeps a second file apart.
+      board = event_file_writer.EventsWriter(
+          str(folder / 'events'), f'.{time.time_ns()}')
+      if stage in self._purge_steps:
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        board.write_event(event_pb2.Event(
+            step=self._purge_steps[stage], session_log=start))
+      self._boards[stage] = board
+    return self._boards[stage]
+
+  def rewind(self, stage: str, step: int):
+    """Forgets what was logged after a step, before the run goes on from there.
+
+    Args:
+      stage: the stage that goes on; later stages are forgotten altogether.
+      step: the last step that stays; 0 where the stage starts.
+    """
+    later = config_lib.STAGES[config_lib.STAGES.index(stage) + 1 :]
+    for path in (self.workdir / _METRICS, self.workdir / _TIMINGS):
+      if path.exists():
+        files.write_lines(path, [
+            line for line, row in files.read_lines(path)
+            if _stage(path, row) not in later
+            and (row['stage'] != stage or row['step'] <= step)
+        ])
+    self._purge_steps[stage] = step + 1
+    self._purge_steps |= dict.fromkeys(later, 0)
+    for name in (stage, *later):
+      if name in self._boards:
+        self._boards.pop(name).close()
+
+  def transcripts(self, stage: str, rows: list[dict[str, Any]]):
+    """Puts the transcripts of a stage in place of those it had."""
+    path = self.workdir / 'transcripts.jsonl'
+    lines = {name: [] for name in config_lib.STAGES}
+    for line, row in files.read_lines(path):
+      lines[_stage(path, row)].append(line)
+    lines[stage] = [files.to_json(path, {'stage': stage} | row) for row in rows]
+    files.write_lines(path, sum(lines.values(), []))
+
+  def results(self, results: dict[str, Any]):
+    """Writes `results.json`."""
+    files.write_json(self.workdir / 'results.json', results)
+
+  def read_results(self) -> dict[str, Any] | None:
+    """What `results.json` holds; None if there is none."""
+    return files.read_json(self.workdir / 'results.json')
+
+  def config(self, record: dict[str, Any]):
+    """Writes `config.json`; `record` as of `run_record`."""
+    files.write_json(self.workdir / 'config.json', record)
+
+  def check_config(self, record: dict[str, Any]):
+    """Compares a record with that of the folder, if any; writes nothing.
+
+    Raises:
+      ValueError: the folder is of a run with another config; which fields. Only
+        `config.stage`, the last stage to run, may differ.
+    """
+    path = self.workdir / 'config.json'
+    found = files.read_json(path)
+    if found is None:
+      return
+    if not isinstance(found, dict) or 'config' not in found:
+      raise ValueError(f'{path} is no record of a run; take another --workdir')
+    there, here = _flat(found['config']), _flat(record['config'])
+    there['stage'] = here['stage']
+    differ = [
+        f'config.{name} is {there.get(name, "absent")} there and '
+        f'{here.get(name, "absent")} here'
+        for name in sorted(there | here) if there.get(name) != here.get(name)
+    ]
+    if differ:
+      more = f' and {len(differ) - 6} more' if len(differ) > 6 else ''
+      raise ValueError(
+          f'{path} is of a run with another config: {"; ".join(differ[:6])}'
+          f'{more}; take another --workdir, or the config of that run')
+
+
+def run_record(config: dict[str, Any]) -> dict[str, Any]:
+  """What one must know to repeat a run: config, code, versions, devices.
+
+  Args:
+    config: every field of the config, as nested dicts.
+
+  Returns:
+    JSON. `commit` is that of the source checkout, with '-dirty' if a file
+    differs from it, and None outside of one. The version of a package that is
+    not installed is None.
+  """
+  now = datetime.datetime.now(datetime.timezone.utc)
+  return {
+      'config': config,
+      'commit': _commit(pathlib.Path(__file__).resolve().parent.parent),
+      'versions': {
+          'python': platform.python_version(),
+          **{name: _version(name) for name in _PACKAGES},
+      },
+      'device': jax.devices()[0].device_kind,
+      'devices': jax.device_count(),
+      'date': now.isoformat(timespec='seconds'),
+  }
+
+
+def _commit(root):
+  if not (root / '.git').exists():  # A package, maybe in a foreign checkout.
+    return None
+  command = ['git', '-C', str(root), 'describe', '--always', '--dirty',
+             '--abbrev=40', '--exclude=*']
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+  except FileNotFoundError:  # Git is not installed.
+    return None
+  return done.stdout.strip() or None  # Empty before the first commit.
+
+
+def _version(package):
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+def _stage(path, row):
+  if row.get('stage') not in config_lib.STAGES:
+    raise ValueError(f'{path} holds a line of no stage; mend or move the file')
+  return row['stage']
+
+
+def _number(stage, step, name, value):
+  """The Python number in a scalar of Python, NumPy or JAX; None stays."""
+  if value is None:
+    return None
+  value = np.asarray(jax.device_get(value))
+  if value.ndim or value.dtype.kind not in 'biuf' or not math.isfinite(value):
+    raise ValueError(
+        f'{stage} step {step}: {name} is {value.tolist()!r}; only finite '
+        'numbers can be logged')
+  return value.item()
+
+
+def _flat(tree, path=()):
+  """{'model.width': '96', ...}: leaves, in JSON, by their dotted path."""
+  if not isinstance(tree, dict):
+    return {'.'.join(path): files.to_json('the config', tree)}
+  flat = {}
+  for name, value in tree.items():
+    flat |= _flat(value, (*path, name))
+  return flat

@@ -1,0 +1,37 @@
+"""Installs score_jax: `pip install -e .` from a checkout."""
+
+import pathlib
+
+import setuptools
+
+setuptools.setup(
+    name='score_jax',
+    version='0.1.0',
+    description='Self-correction RL (SCoRe) for language models in JAX.',
+    long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
+    long_description_content_type='text/markdown',
+    packages=setuptools.find_packages(include=['score_jax*', 'experiments*']),
+    package_data={'score_jax': ['tasks/*.model']},
+    python_requires='>=3.11',
+    install_requires=[
+        'absl-py',
+        'flax>=0.12.8,<0.13',
+        'grain>=0.2.18',
+        'importlib_resources',  # tensorflow-datasets needs it, undeclared.
+        'jax>=0.10.1,<0.11',
+        'ml-collections>=1.1',
+        'numpy>=2',
+        'optax>=0.2.8',
+        'orbax-checkpoint>=0.12.8,<0.13',
+        'sentencepiece>=0.2.1',
+        'tensorboardX>=2.6',
+        'tensorflow-datasets>=4.9.9',
+        'tokenizers>=0.22',
+        'tqdm',
+    ],
+    extras_require={
+        'gguf': ['gguf>=0.19'],
+        'test': ['gguf>=0.19', 'hypothesis', 'pytest>=8'],
+        'tpu': ['jax[tpu]'],
+    },
+)

@@ -1,0 +1,88 @@
+"""The config: every mistake ends in one line that names the field."""
+
+import dataclasses
+
+import pytest
+
+from experiments import variants
+from score_jax import config as config_lib
+
+
+def test_defaults_are_every_field_and_locked():
+  values = config_lib.defaults()
+  assert config_lib.from_dict(values) == config_lib.Config()
+  with pytest.raises(AttributeError):
+    values.rolout = 1
+
+
+def test_an_unknown_field_names_the_nearest():
+  with pytest.raises(ValueError, match=r"unknown field config.stage2.betta1; "
+                                       r"did you mean 'beta1'\?"):
+    config_lib.from_dict({'stage2': {'betta1': 0.1}})
+  with pytest.raises(ValueError, match=r"unknown field config.rolout; did you "
+                                       r"mean 'rollout'\?"):
+    config_lib.check_override('--config.rolout.samples=2')
+  with pytest.raises(ValueError, match='unknown field config.seed.x'):
+    config_lib.check_override('--config.seed.x=2')
+  config_lib.check_override('--config.stage1.optimizer.learning_rate=1')
+  config_lib.check_override('--config=experiments/stage2.py')
+  config_lib.check_override('--workdir=x')
+
+
+@pytest.mark.parametrize('values,message', [
+    ({'seed': 1.5}, 'config.seed must be int, got 1.5'),
+    ({'seed': True}, 'config.seed must be int, got True'),
+    ({'task': 3}, 'config.task must be a group of fields'),
+    ({'stage1': {'beta1': 'x'}}, 'config.stage1.beta1 must be float'),
+    ({'stage1': {'beta1': float('nan')}}, 'config.stage1.beta1 must be finite'),
+    ({'rollout': {'attempt_tokens': 3}}, 'attempt_tokens must be a tuple'),
+    ({'rollout': {'attempt_tokens': (3, 'x')}}, 'attempt_tokens must be int'),
+    ({'rollout': {'attempt_tokens': (3,)}}, 'must be at least 2'),
+    ({'rollout': {'attempt_tokens': (3, 0)}}, 'attempt_tokens is 0'),
+    ({'rollout': {'prompt_buckets': (8, 4)}}, 'must be rising'),
+    ({'rollout': {'prompt_buckets': ()}}, 'must be rising'),
+    ({'rollout': {'samples': 1}}, 'samples .* is 1; it must be at least 2'),
+    ({'rollout': {'temperature': 0.0}}, 'temperature must be above 0'),
+    ({'stage': 'stage3'}, 'config.stage is .stage3.; known: base, stage1'),
+    ({'stage1': {'kl': 'k3'}}, "config.stage1.kl is 'k3'; known: exact, k2"),
+    ({'stage2': {'kl': 'k1'}}, "config.stage2.kl is 'k1'; known: exact, k2"),
+    ({'stage2': {'normalisation': 'mean'}}, 'known: sequence, token'),
+    ({'stage2': {'beta1': -0.1}}, 'config.stage2.beta1 is -0.1'),
+    ({'stage2': {'micro_batches': 7}}, '256 rows .* not divisible .* 7'),
+    ({'stage2': {'checkpoint': 'x'}}, 'config.stage2.checkpoint is not read'),
+    ({'model': {'num_kv_heads': 3}}, 'num_heads 4 is not divisible'),
+    ({'model': {'head_dim': 5}}, 'head_dim is 5; RoPE needs it even'),
+    ({'model': {'dtype': 'float16'}}, 'known: float32, bfloat16'),
+    ({'base': {'optimizer': {'schedule': 'linear'}}}, 'constant, cosine'),
+    ({'stage1': {'optimizer': {'learning_rate': -1.0}}}, 'learning_rate is -1'),
+])
+def test_a_bad_value_is_named(values, message):
+  with pytest.raises(ValueError, match=message) as error:
+    config_lib.from_dict(values)
+  assert '\n' not in str(error.value)
+
+
+def test_whole_numbers_serve_as_floats():
+  config = config_lib.from_dict({'stage2': {'alpha': 3}})
+  assert config.stage2.alpha == 3.0 and type(config.stage2.alpha) is float
+
+
+def test_the_papers_numbers_are_the_defaults():
+  stage = config_lib.StageConfig()
+  assert (stage.alpha, stage.beta1, stage.beta2) == (10.0, 0.01, 0.1)
+  assert config_lib.RolloutConfig().temperature == 1.0
+
+
+@pytest.mark.parametrize('variant', [None, *variants.VARIANTS])
+@pytest.mark.parametrize('stage', ['stage1', 'stage2'])
+def test_every_experiment_builds(variant, stage):
+  config = config_lib.from_dict(variants.make(variant, stage))
+  assert config.stage == stage and config.name == (variant or 'chain')
+  other = config_lib.from_dict(variants.make(variant, 'stage2'))
+  assert dataclasses.replace(config, stage='stage2') == other
+
+
+def test_an_unknown_variant_lists_the_known_ones():
+  with pytest.raises(ValueError, match="unknown variant 'smollm2_gsm'; did you "
+                                       'mean .*known: chain, smollm2_gsm8k'):
+    variants.make('smollm2_gsm', 'stage2')

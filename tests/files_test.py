@@ -1,0 +1,81 @@
+"""Files that are whole at all times."""
+
+import errno
+import os
+
+import pytest
+
+from score_jax import files
+
+
+def test_floats_come_back_bit_for_bit(tmp_path):
+  values = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0]
+  files.write_json(tmp_path / 'x.json', values)
+  got = files.read_json(tmp_path / 'x.json')
+  assert [v.hex() for v in got] == [v.hex() for v in values]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+  path = tmp_path / 'x.json'
+  files.write_json(path, {'a': 1})
+
+  def full(descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  monkeypatch.setattr(files.os, 'fsync', full)
+  with pytest.raises(ValueError, match='x.json: No space left on device; see'):
+    files.write_json(path, {'a': 2})
+  assert files.read_json(path) == {'a': 1}
+
+
+def test_no_moment_without_a_whole_file(tmp_path, monkeypatch):
+  path = tmp_path / 'x.json'
+  files.write_json(path, {'a': 1})
+  seen = []
+  replace = os.replace
+
+  def watched(source, target):
+    seen.append(files.read_json(path))
+    replace(source, target)
+
+  monkeypatch.setattr(files.os, 'replace', watched)
+  files.write_json(path, {'a': 2})
+  assert seen == [{'a': 1}]
+  assert files.read_json(path) == {'a': 2}
+  assert [p.name for p in tmp_path.iterdir()] == ['x.json']
+
+
+@pytest.mark.parametrize('torn', ['{"a": 3', '{"a": 3}', ' '])
+def test_a_line_without_its_end_is_left_out(tmp_path, torn):
+  path = tmp_path / 'x.jsonl'
+  files.append_line(path, '{"a": 1}')
+  files.append_line(path, '{"a": 2}')
+  with open(path, 'a', encoding='utf-8') as file:
+    file.write(torn)
+  assert files.read_lines(path) == [
+      ('{"a": 1}', {'a': 1}), ('{"a": 2}', {'a': 2})]
+
+
+@pytest.mark.parametrize('line', [b'{"a":', b'\xff\xfe', b'3', b''])
+def test_a_bad_line_is_named(tmp_path, line):
+  path = tmp_path / 'x.jsonl'
+  path.write_bytes(b'{"a": 1}\n' + line + b'\n{"a": 2}\n')
+  with pytest.raises(ValueError, match=f'^{path} line 2 is no') as error:
+    files.read_lines(path)
+  assert '\n' not in str(error.value)
+
+
+def test_no_file_is_nothing(tmp_path):
+  assert files.read_json(tmp_path / 'x') is None
+  assert files.read_lines(tmp_path / 'x') == []
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+  with pytest.raises(ValueError, match='x.json cannot hold this.*nan'):
+    files.write_json(tmp_path / 'x.json', {'a': float('nan')})
+  assert not (tmp_path / 'x.json').exists()
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+  with pytest.raises(ValueError, match=f'^{tmp_path}: Is a directory'):
+    files.append_line(tmp_path, 'x')

@@ -1,0 +1,271 @@
+"""Tokenizers: ids, special tokens, files that are no tokenizers."""
+
+import io
+import json
+
+import gguf
+import numpy as np
+import pytest
+import sentencepiece
+import tokenizers
+
+from score_jax.text import tokenizer as tokenizer_lib
+
+LINES = ['Mod 10: 7+5*3-8=?', '7+5=2, so 2', 'Check it and answer again.',
+         '1 2 3 4 5 6 7 8 9 0', 'the end of it']
+CHAT = ('<|endoftext|>', '<|im_start|>', '<|im_end|>')
+
+
+def train_sentencepiece(**options):
+  model = io.BytesIO()
+  options = {
+      'vocab_size': 60, 'hard_vocab_limit': False, 'character_coverage': 1.0,
+      'normalization_rule_name': 'identity', 'add_dummy_prefix': False,
+      'remove_extra_whitespaces': False, 'pad_id': 0, 'bos_id': 1, 'eos_id': 2,
+      'unk_id': 3, 'num_threads': 1, 'minloglevel': 2, **options,
+  }
+  sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=iter(LINES * 20), model_writer=model, **options)
+  return model.getvalue()
+
+
+def train_json(specials=CHAT, **added):
+  model = tokenizers.Tokenizer(tokenizers.models.BPE())
+  model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+      add_prefix_space=False)
+  model.decoder = tokenizers.decoders.ByteLevel()
+  trainer = tokenizers.trainers.BpeTrainer(
+      vocab_size=290, show_progress=False, special_tokens=[
+          tokenizers.AddedToken(name, **added) for name in specials],
+      initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet())
+  model.train_from_iterator(LINES * 20, trainer)
+  return model
+
+
+def write_gguf(path, kind='gpt2', pre='smollm', **fields):
+  """A GGUF file with the tokenizer of `train_json` and no tensors."""
+  model = json.loads(train_json().to_str())['model']
+  tokens = sorted(model['vocab'], key=model['vocab'].get)
+  writer = gguf.GGUFWriter(path, 'llama')
+  writer.add_tokenizer_model(kind)
+  writer.add_tokenizer_pre(pre)
+  writer.add_token_list(fields.get('tokens', tokens))
+  writer.add_token_types([3] * len(CHAT) + [1] * (len(tokens) - len(CHAT)))
+  writer.add_token_merges([' '.join(pair) for pair in model['merges']])
+  writer.add_bos_token_id(1)
+  writer.add_eos_token_id(fields.get('eos', 2))
+  writer.add_add_bos_token(fields.get('add_bos', False))
+  writer.add_chat_template(fields.get('template', '<|im_start|>'))
+  if 'pad' in fields:
+    writer.add_pad_token_id(fields['pad'])
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.write_tensors_to_file()
+  writer.close()
+  return path
+
+
+def refusal(path):
+  with pytest.raises(ValueError) as error:
+    tokenizer_lib.load(path)
+  assert '\n' not in str(error.value)
+  assert str(path) in str(error.value)
+  return str(error.value)
+
+
+@pytest.fixture(name='sp')
+def _sp(tmp_path):
+  path = tmp_path / 'a.model'
+  path.write_bytes(train_sentencepiece())
+  return tokenizer_lib.load(path)
+
+
+@pytest.fixture(name='chat')
+def _chat(tmp_path):
+  path = tmp_path / 'tokenizer.json'
+  train_json().save(str(path))
+  return tokenizer_lib.load(path)
+
+
+def test_sentencepiece_ids_of_roles(sp):
+  assert (sp.pad_id, sp.bos_id, sp.stop_ids) == (0, 1, (2,))
+  assert max(sp.encode(''.join(LINES))) < sp.vocab_size <= 60
+  assert sp.chat_template == ''
+
+
+def test_sentencepiece_adds_nothing_and_round_trips(sp):
+  ids = sp.encode('Mod 10: 7+5=2')
+  assert not {0, 1, 2} & set(ids)
+  assert sp.decode(ids) == 'Mod 10: 7+5=2'
+  assert sp.decode([0, 0, 1, *ids, 2, 0]) == 'Mod 10: 7+5=2'
+
+
+def test_sentencepiece_decodes_arrays_and_drops_ids_beyond(sp):
+  ids = [*sp.encode('so 2'), sp.vocab_size, 999]
+  assert sp.decode(np.array(ids, np.int32)) == 'so 2'
+
+
+def test_sentencepiece_reads_specials_only_where_told(sp):
+  assert 2 not in sp.encode('so 2</s>')
+  assert sp.encode('so 2</s>7', specials=True) == [
+      *sp.encode('so 2'), 2, *sp.encode('7')]
+
+
+def test_sentencepiece_without_pad_and_begin(tmp_path):
+  path = tmp_path / 'a.model'
+  path.write_bytes(train_sentencepiece(pad_id=-1, bos_id=-1, eos_id=1,
+                                       unk_id=0))
+  tokenizer = tokenizer_lib.load(path)
+  assert (tokenizer.pad_id, tokenizer.bos_id) == (1, None)
+  assert tokenizer.stop_ids == (1,)
+
+
+def test_sentencepiece_without_end_is_refused(tmp_path):
+  path = tmp_path / 'a.model'
+  path.write_bytes(train_sentencepiece(eos_id=-1))
+  assert 'no end piece' in refusal(path)
+
+
+def test_sentencepiece_cut_anywhere_is_refused(tmp_path):
+  whole = train_sentencepiece()
+  path = tmp_path / 'a.model'
+  # Some of these cuts fall between two pieces, where a model still loads.
+  loadable = 0
+  for size in range(1, len(whole) - 20):
+    cut = whole[:size]
+    try:
+      sentencepiece.SentencePieceProcessor(model_proto=cut)
+      loadable += 1
+    except RuntimeError:
+      pass
+    path.write_bytes(cut)
+    assert 'SentencePiece model' in refusal(path)
+  assert loadable > 10
+
+
+def test_json_ids_of_roles(chat):
+  assert chat.stop_ids == (2, 0)
+  assert (chat.pad_id, chat.bos_id) == (2, None)
+  assert chat.vocab_size == 290
+
+
+def test_json_reads_specials_only_where_told(chat):
+  text = '7<|im_end|>\n<|im_start|>user\n'
+  plain = chat.encode(text)
+  assert not {0, 1, 2} & set(plain)
+  assert chat.decode(plain) == text
+  assert chat.encode(text, specials=True) == [
+      *chat.encode('7'), 2, *chat.encode('\n'), 1, *chat.encode('user\n')]
+
+
+def test_json_decode_drops_stops_specials_and_ids_beyond(chat):
+  ids = chat.encode('so 2')
+  assert chat.decode(np.array([2, 1, *ids, 0, 290, 999])) == 'so 2'
+
+
+def test_json_begin_is_what_the_file_puts_in_front(tmp_path):
+  model = train_json(('<s>', '</s>', '<pad>'))
+  model.post_processor = tokenizers.processors.TemplateProcessing(
+      single='<s> $A', special_tokens=[('<s>', 0)])
+  model.enable_padding(length=20, pad_id=2)
+  model.enable_truncation(2)
+  path = tmp_path / 'tokenizer.json'
+  model.save(str(path))
+  tokenizer = tokenizer_lib.load(path)
+  assert tokenizer.bos_id == 0
+  assert tokenizer.stop_ids == (1,)
+  assert tokenizer.pad_id == 2
+  assert tokenizer.decode(tokenizer.encode(LINES[0])) == LINES[0]
+  assert not {0, 2} & set(tokenizer.encode(LINES[0]))
+
+
+def test_json_template_comes_from_the_file_beside(tmp_path):
+  path = tmp_path / 'tokenizer.json'
+  train_json().save(str(path))
+  beside = tmp_path / 'tokenizer_config.json'
+  beside.write_text(json.dumps({'chat_template': '<|im_start|>'}))
+  assert tokenizer_lib.load(path).chat_template == '<|im_start|>'
+  for damaged in ('{"chat_template":', '[]', '{"chat_template": [1]}'):
+    beside.write_text(damaged)
+    with pytest.raises(ValueError, match='tokenizer_config.json'):
+      tokenizer_lib.load(path)
+
+
+def test_json_whose_stop_is_ordinary_text_is_refused(tmp_path):
+  path = tmp_path / 'tokenizer.json'
+  model = train_json(())
+  model.add_tokens(['<|im_end|>'])  # Not special: read inside any text.
+  model.save(str(path))
+  assert "the text '<|im_end|>' inside a question" in refusal(path)
+
+
+def test_json_without_stop_is_refused(tmp_path):
+  path = tmp_path / 'tokenizer.json'
+  train_json(()).save(str(path))
+  assert 'no token to stop an attempt with' in refusal(path)
+
+
+def test_gguf_gives_the_ids_of_the_tokenizer_inside(tmp_path, chat):
+  tokenizer = tokenizer_lib.load(write_gguf(tmp_path / 'a.gguf'))
+  for text in ('Check it and answer', ' again.\n\n it', 'é <|im_end|>'):
+    assert tokenizer.encode(text) == chat.encode(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+  assert tokenizer.encode('it<|im_end|>', specials=True)[-1] == 2
+  assert (tokenizer.stop_ids, tokenizer.bos_id) == ((2, 0), None)
+  assert tokenizer.vocab_size == 290
+  assert tokenizer.chat_template == '<|im_start|>'
+
+
+def test_gguf_splits_digits_one_by_one(tmp_path):
+  tokenizer = tokenizer_lib.load(write_gguf(tmp_path / 'a.gguf'))
+  singles = [tokenizer.encode(digit)[0] for digit in '10']
+  assert tokenizer.encode('10') == singles
+  assert tokenizer.encode(': 10') == [*tokenizer.encode(': '), *singles]
+
+
+def test_gguf_pad_and_begin_are_those_of_the_file(tmp_path):
+  path = write_gguf(tmp_path / 'a.gguf', add_bos=True, pad=0)
+  tokenizer = tokenizer_lib.load(path)
+  assert (tokenizer.pad_id, tokenizer.bos_id) == (0, 1)
+
+
+@pytest.mark.parametrize('fields, words', [
+    ({'kind': 'llama'}, 'llama/smollm; gpt2/smollm is supported'),
+    ({'pre': 'llama-bpe'}, 'gpt2/llama-bpe; gpt2/smollm is supported'),
+    ({'eos': 999}, 'tokenizer.ggml.eos_token_id is 999'),
+    ({'tokens': ['a'] * 290}, '290 tokens, 1 of them different'),
+    ({'tokens': [f'x{i}' for i in range(290)]}, 'damaged merges'),
+])
+def test_gguf_of_another_kind_is_refused(tmp_path, fields, words):
+  assert words in refusal(write_gguf(tmp_path / 'a.gguf', **fields))
+
+
+def test_gguf_without_tokenizer_is_refused(tmp_path):
+  path = tmp_path / 'a.gguf'
+  writer = gguf.GGUFWriter(path, 'llama')
+  writer.write_header_to_file()
+  writer.write_kv_data_to_file()
+  writer.close()
+  assert 'no metadata field tokenizer.ggml.model' in refusal(path)
+
+
+@pytest.mark.parametrize('data', [
+    b'', b'hello', b'{', b'{"version": "1.0"}', b'{"a": \xff}', b'\0' * 99,
+    b'GGUF', b'PK\x03\x04' + b'\0' * 99, bytes(range(256)),
+])
+def test_foreign_files_are_refused(tmp_path, data):
+  path = tmp_path / 'file'
+  path.write_bytes(data)
+  refusal(path)
+
+
+def test_missing_files_are_refused(tmp_path):
+  assert 'No such file' in refusal(tmp_path / 'nothing.model')
+  assert 'Is a directory' in refusal(tmp_path)
+
+
+def test_check_fits(sp):
+  tokenizer_lib.check_fits(sp, sp.vocab_size)
+  tokenizer_lib.check_fits(sp, sp.vocab_size + 9)
+  with pytest.raises(ValueError, match=f'has {sp.vocab_size} ids and config'):
+    tokenizer_lib.check_fits(sp, sp.vocab_size - 1)

@@ -1,0 +1,241 @@
+"""The update: accumulation, what is learned, and equality on a mesh."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from score_jax import config as config_lib
+from score_jax import sharding
+from score_jax import types
+from score_jax import update
+from score_jax.models import decoder
+from score_jax.rl import rewards
+from tests import testing
+
+OPTIMIZER = config_lib.OptimizerConfig(learning_rate=0.01)
+
+
+def _batch(rollout, advantages=None):
+  rows = rollout.tokens_BS.shape[0]
+  if advantages is None:
+    rng = np.random.default_rng(0)
+    advantages = rng.normal(size=(rows, 2)).astype(np.float32)
+  return types.TrainBatch(rollout.tokens_BS, rollout.valid_BS,
+                          rollout.attempt_BS, rollout.logp_BS,
+                          jnp.asarray(advantages), rollout.layout)
+
+
+@functools.cache
+def _step(micro_batches=1, **settings):
+  """A jitted update with plain gradient descent, so that changes are linear."""
+  stage = config_lib.StageConfig(micro_batches=micro_batches, **settings)
+  return jax.jit(functools.partial(
+      update.rl_update, model=testing.model_config(), stage=stage,
+      credit=rewards.stage2(2, 10.0, 0.3), optimizer=optax.sgd(1.0),
+      temperature=1.0, head_chunk=4))
+
+
+def _state(tree):
+  return update.init_state(optax.sgd(1.0), tree)
+
+
+def _other(seed=1):
+  return testing.params(testing.model_config(), seed)
+
+
+def _close(a, b, atol):
+  for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+    np.testing.assert_allclose(x, y, atol=atol)
+
+
+def test_at_step_0_kl_is_zero_and_log_probs_agree():
+  tree = testing.params(testing.model_config())
+  _, metrics = _step()(_state(tree), tree, _batch(testing.sample()))
+  for a in (1, 2):
+    assert abs(float(metrics[f'kl_t{a}'])) < 1e-5
+    assert float(metrics[f'logp_gap_t{a}']) < 1e-5
+    assert float(metrics[f'entropy_t{a}']) > 0.1
+
+
+@pytest.mark.parametrize('normalisation', ['sequence', 'token'])
+def test_micro_batches_give_the_gradient_of_the_batch(normalisation):
+  tree, reference = _other(0), _other(1)
+  batch = _batch(testing.sample(rows=4, samples=3))
+  whole, metrics = _step(1, normalisation=normalisation)(
+      _state(tree), reference, batch)
+  parts, part_metrics = _step(3, normalisation=normalisation)(
+      _state(tree), reference, batch)
+  _close(whole.params, parts.params, atol=1e-5)
+  _close(metrics, part_metrics, atol=1e-4)
+
+
+def test_prompt_and_instruction_tokens_get_no_credit():
+  # With every attempt id at 0 nothing is left to learn from.
+  tree, reference = _other(0), _other(1)
+  batch = _batch(testing.sample())
+  none = dataclasses.replace(batch, attempt_BS=jnp.zeros_like(batch.attempt_BS))
+  state, metrics = _step()(_state(tree), reference, none)
+  assert float(metrics['loss']) == 0 and float(metrics['grad_norm']) == 0
+  _close(state.params, tree, atol=0)
+
+
+def test_padding_and_dead_slots_do_not_matter():
+  tree, reference = _other(0), _other(1)
+  batch = _batch(testing.sample())
+  state, metrics = _step()(_state(tree), reference, batch)
+  noisy = dataclasses.replace(
+      batch, tokens_BS=jnp.where(batch.valid_BS, batch.tokens_BS, 17),
+      logp_BS=jnp.where(batch.attempt_BS > 0, batch.logp_BS, 5.0))
+  again, again_metrics = _step()(_state(tree), reference, noisy)
+  _close(state.params, again.params, atol=0)
+  _close(metrics, again_metrics, atol=0)
+
+
+def test_a_rewarded_attempt_becomes_likelier_and_the_other_does_not():
+  tree = _other(0)
+  rollout = testing.sample(rows=1, samples=2)
+  credit = np.zeros((2, 2), np.float32)
+  credit[0, 1] = 0.05  # Row 0, attempt 2.
+  step = jax.jit(functools.partial(
+      update.rl_update, model=testing.model_config(),
+      stage=config_lib.StageConfig(), credit=rewards.stage2(2, 10.0, 0.0),
+      optimizer=optax.sgd(1.0), temperature=1.0, head_chunk=4))
+  state, _ = step(_state(tree), tree, _batch(rollout, credit))
+
+  def logps(params):
+    hidden, _ = decoder.forward(
+        testing.model_config(), params, rollout.tokens_BS,
+        update.positions(rollout.valid_BS), rollout.valid_BS)
+    hidden = update.of_attempts(hidden, rollout.layout, -1)
+    logp = jax.nn.log_softmax(decoder.logits(
+        hidden, decoder.head(testing.model_config(), params)))
+    tokens = update.of_attempts(rollout.tokens_BS, rollout.layout)
+    attempt = update.of_attempts(rollout.attempt_BS, rollout.layout)
+    picked = jnp.take_along_axis(logp, tokens[..., None], -1)[..., 0]
+    return jnp.sum(jnp.where(attempt == 2, picked, 0), axis=1)
+
+  assert logps(state.params)[0] > logps(tree)[0] + 0.01
+
+
+@pytest.mark.parametrize('shape', [(8, 1, 1), (2, 2, 2), (1, 4, 2)])
+def test_a_whole_step_on_a_mesh_equals_one_device(shape):
+  config = testing.model_config(vocab_size=24)
+  tree = testing.params(config)
+  prompt = testing.prompts(8)
+  alone = testing.sample(config, prompt=prompt, samples=2, tree=tree)
+  expected, expected_metrics = _mesh_step(config, tree, alone)
+
+  mesh = sharding.make_mesh(config_lib.MeshConfig(*shape))
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(config))
+  with jax.set_mesh(mesh):
+    placed = jax.tree.map(jax.device_put, tree, where)
+    arrays = tuple(sharding.put_rows(x, mesh) for x in prompt)
+    rows = sharding.put_rows(np.arange(16, dtype=np.int32), mesh)
+    together = jax.jit(functools.partial(
+        testing.attempts.sample_attempts, config, samples=2,
+        attempt_tokens=(6, 5), temperature=1.0, stop_ids=testing.STOPS,
+        pad_id=testing.PAD))(
+            placed, *arrays, (jnp.array([7, 8, 9], jnp.int32),),
+            testing.keys.purpose_key(0, 'rollout'), np.int32(0), rows)
+    np.testing.assert_array_equal(together.tokens_BS, alone.tokens_BS)
+    np.testing.assert_allclose(together.logp_BS, alone.logp_BS, atol=1e-5)
+    state, metrics = _mesh_step(config, placed, together)
+  # Sums over devices run in another order.
+  _close(metrics, expected_metrics, atol=1e-4)
+  _close(jax.device_get(state.params), expected.params, atol=1e-4)
+
+
+def _mesh_step(config, tree, rollout):
+  step = jax.jit(functools.partial(
+      update.rl_update, model=config, stage=config_lib.StageConfig(
+          micro_batches=2),
+      credit=rewards.stage2(2, 10.0, 0.3), optimizer=optax.sgd(0.1),
+      temperature=1.0, head_chunk=4))
+  reference = jax.tree.map(lambda w: 0.9 * w, tree)
+  return step(update.init_state(optax.sgd(0.1), tree), reference,
+              _batch(rollout))
+
+
+def test_language_modelling_loss_by_hand():
+  # Zero weights predict every id alike: the loss is log V on learned tokens.
+  config = testing.model_config()
+  tree = jax.tree.map(jnp.zeros_like, testing.params(config))
+  rng = np.random.default_rng(0)
+  tokens = rng.integers(0, testing.VOCAB, (4, 9)).astype(np.int32)
+  valid = rng.random((4, 9)) < 0.7
+  step = functools.partial(
+      update.lm_update, model=config, optimizer=optax.sgd(1.0), head_chunk=4)
+  state = update.init_state(optax.sgd(1.0), tree)
+  for micro_batches in (1, 2):
+    _, metrics = jax.jit(functools.partial(
+        step, micro_batches=micro_batches))(state, tokens, valid)
+    np.testing.assert_allclose(metrics['loss'], np.log(testing.VOCAB),
+                               rtol=1e-6)
+
+
+def test_language_modelling_learns_a_sequence():
+  config = testing.model_config()
+  tokens = np.tile(np.arange(3, 12, dtype=np.int32), (4, 1))
+  there = np.ones(tokens.shape, bool)
+  optimizer = update.make_optimizer(OPTIMIZER, 60)
+  step = jax.jit(functools.partial(
+      update.lm_update, model=config, optimizer=optimizer, head_chunk=4,
+      micro_batches=1))
+  state = update.init_state(optimizer, testing.params(config))
+  losses = []
+  for _ in range(60):
+    state, metrics = step(state, tokens, there)
+    losses.append(float(metrics['loss']))
+  assert losses[-1] < 0.05 < 2.0 < losses[0]
+
+
+def test_learning_rate_schedule_by_hand():
+  config = config_lib.OptimizerConfig(
+      learning_rate=1.0, warmup_steps=4, schedule='cosine', eps=1e-12)
+  optimizer = update.make_optimizer(config, 14)
+  params = {'w': jnp.zeros(())}
+  opt_state, sizes = optimizer.init(params), []
+  for _ in range(14):
+    change, opt_state = optimizer.update({'w': jnp.ones(())}, opt_state, params)
+    sizes.append(-float(change['w']))  # Adam's step is the learning rate.
+  # 1/5 rising to 4/5; then 1 falling by half a cosine over 10 steps.
+  expected = [0.2, 0.4, 0.6, 0.8] + [
+      0.5 * (1 + np.cos(np.pi * t / 10)) for t in range(10)]
+  np.testing.assert_allclose(sizes, expected, atol=1e-5)
+
+
+def test_clipping_and_its_absence_have_one_form_of_state():
+  tree = {'w': jnp.ones((2,))}
+  with_clip = update.make_optimizer(
+      dataclasses.replace(OPTIMIZER, clip_norm=1.0), 5).init(tree)
+  without = update.make_optimizer(OPTIMIZER, 5).init(tree)
+  assert jax.tree.structure(with_clip) == jax.tree.structure(without)
+
+
+def test_language_modelling_learns_no_dead_slot():
+  config = testing.model_config()
+  tree = testing.params(config)
+  rng = np.random.default_rng(0)
+  tokens = rng.integers(0, testing.VOCAB, (2, 9)).astype(np.int32)
+  valid = np.ones((2, 9), bool)
+  valid[0, :3] = valid[1, 4:6] = False
+  step = jax.jit(functools.partial(
+      update.lm_update, model=config, optimizer=optax.sgd(1.0), head_chunk=4,
+      micro_batches=1))
+  state, metrics = step(_state(tree), tokens, valid)
+  noisy = np.where(valid, tokens, 19)
+  again, again_metrics = step(_state(tree), noisy, valid)
+  _close(state.params, again.params, atol=0)
+  # Row 0 learns slots 4 to 8, row 1 slots 1 to 3, 7 and 8.
+  hidden, _ = decoder.forward(config, tree, tokens, update.positions(
+      jnp.asarray(valid)), jnp.asarray(valid))
+  logp = jax.nn.log_softmax(decoder.logits(hidden, decoder.head(config, tree)))
+  learned = [(0, s) for s in range(4, 9)] + [(1, s) for s in (1, 2, 3, 7, 8)]
+  expected = -np.mean([logp[b, s - 1, tokens[b, s]] for b, s in learned])
+  np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-5)
+  assert float(again_metrics['loss']) == float(metrics['loss'])

@@ -1,0 +1,265 @@
+"""The files of a run: equal between equal runs, whole after a kill."""
+
+import datetime
+import errno
+import json
+import pathlib
+import struct
+import subprocess
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+
+from score_jax import writer as writer_lib
+
+
+@pytest.fixture(name='writer')
+def make_writer(tmp_path):
+  return writer_lib.Writer(tmp_path / 'run')
+
+
+def read_events(folder: pathlib.Path) -> list[event_pb2.Event]:
+  """All events of a folder, file by file, as TensorBoard reads them."""
+  events = []
+  for path in sorted(folder.iterdir()):
+    data = path.read_bytes()
+    while data:
+      size = struct.unpack('<Q', data[:8])[0]
+      events.append(event_pb2.Event.FromString(data[12 : 12 + size]))
+      data = data[16 + size :]
+  return events
+
+
+def shown(folder: pathlib.Path) -> dict[tuple[str, int], float]:
+  """What TensorBoard shows of a folder: a start purges its step and later."""
+  values = {}
+  for event in read_events(folder):
+    if event.HasField('session_log'):
+      values = {k: v for k, v in values.items() if k[1] < event.step}
+    for value in event.summary.value:
+      values[value.tag, event.step] = value.simple_value
+  return values
+
+
+def test_metrics_lines_are_fixed_and_bit_exact(writer):
+  third = np.float32(1) / np.float32(3)
+  writer.metrics('base', 1, {'z': third, 'a': 0.1, 'n': 3, 'none': None})
+  writer.metrics('base', 2, {'none': None, 'n': 3, 'a': 0.1,
+                             'z': jnp.asarray(third)})
+  lines = (writer.workdir / 'metrics.jsonl').read_text().splitlines()
+  assert lines[0] == (
+      '{"stage": "base", "step": 1, "a": 0.1, "n": 3, "none": null, '
+      '"z": 0.3333333432674408}')
+  assert lines[1] == lines[0].replace('"step": 1', '"step": 2')
+  assert np.float32(json.loads(lines[0])['z']) == third
+
+
+def test_clock_never_reaches_the_metrics(tmp_path):
+  texts = []
+  for name in 'ab':
+    writer = writer_lib.Writer(tmp_path / name)
+    for step in (1, 2):
+      writer.metrics('stage1', step, {'loss': 0.5 / step})
+      writer.timing('stage1', step, {'step_s': 7.0 + len(texts)})
+    texts.append((writer.workdir / 'metrics.jsonl').read_bytes())
+  assert texts[0] == texts[1]
+  timings = [json.loads(line) for line in
+             (tmp_path / 'b' / 'timings.jsonl').read_text().splitlines()]
+  assert timings[1] == {'stage': 'stage1', 'step': 2, 'step_s': 8.0}
+
+
+@pytest.mark.parametrize('value', [
+    float('nan'), float('inf'), np.float32('-inf'), jnp.zeros(2), 'x', [1.0]])
+def test_what_is_no_finite_number_is_named_and_not_written(writer, value):
+  with pytest.raises(ValueError, match='stage2 step 7: kl is') as error:
+    writer.metrics('stage2', 7, {'loss': 1.0, 'kl': value})
+  assert '\n' not in str(error.value)
+  assert not (writer.workdir / 'metrics.jsonl').exists()
+
+
+def test_tensorboard_shows_metrics_and_timings_by_stage(writer):
+  writer.metrics('stage1', 3, {'acc@t1': 0.25, 'none': None})
+  writer.timing('stage1', 3, {'step_s': 2.0})
+  writer.metrics('stage2', 1, {'acc@t1': 0.5})
+  board = writer.workdir / 'tensorboard'
+  assert shown(board / 'stage1') == {
+      ('stage1/acc@t1', 3): 0.25, ('stage1/step_s', 3): 2.0}
+  assert shown(board / 'stage2') == {('stage2/acc@t1', 1): 0.5}
+
+
+def log_three_stages(writer, steps=3):
+  for stage in ('base', 'stage1', 'stage2'):
+    for step in range(1, steps + 1):
+      writer.metrics(stage, step, {'loss': float(step)})
+      writer.timing(stage, step, {'s': float(step)})
+
+
+@pytest.mark.parametrize('again', [False, True])
+def test_rewind_keeps_what_is_before(tmp_path, again):
+  writer = writer_lib.Writer(tmp_path)
+  log_three_stages(writer)
+  whole = {}
+  for name in ('metrics.jsonl', 'timings.jsonl'):
+    whole[name] = (tmp_path / name).read_text().splitlines(keepends=True)
+    with open(tmp_path / name, 'a', encoding='utf-8') as file:
+      file.write('{"stage": "stage2", "st')  # A kill.
+  if again:
+    writer = writer_lib.Writer(tmp_path)
+  writer.rewind('stage1', 2)
+  for name, lines in whole.items():  # Three of base, two of stage1.
+    assert (tmp_path / name).read_text() == ''.join(lines[:5])
+  writer.metrics('stage1', 3, {'loss': 30.0})
+  writer.metrics('stage2', 1, {'loss': 10.0})
+  assert (tmp_path / 'metrics.jsonl').read_text().splitlines()[5:] == [
+      '{"stage": "stage1", "step": 3, "loss": 30.0}',
+      '{"stage": "stage2", "step": 1, "loss": 10.0}']
+
+
+@pytest.mark.parametrize('again', [False, True])
+def test_rewind_purges_tensorboard_by_stage(tmp_path, again):
+  writer = writer_lib.Writer(tmp_path)
+  log_three_stages(writer)
+  if again:
+    writer = writer_lib.Writer(tmp_path)
+  writer.rewind('stage1', 1)
+  writer.metrics('base', 4, {'loss': 40.0})
+  writer.metrics('stage1', 5, {'loss': 50.0})
+  writer.metrics('stage2', 6, {'loss': 60.0})
+  board = tmp_path / 'tensorboard'
+  loss = {
+      stage: {step: value for (tag, step), value in shown(board / stage).items()
+              if tag == f'{stage}/loss'}
+      for stage in ('base', 'stage1', 'stage2')
+  }
+  assert loss == {
+      'base': {1: 1.0, 2: 2.0, 3: 3.0, 4: 40.0},
+      'stage1': {1: 1.0, 5: 50.0},
+      'stage2': {6: 60.0},
+  }
+
+
+def test_rewind_of_a_new_folder_writes_nothing(writer):
+  writer.rewind('base', 0)
+  assert not list(writer.workdir.iterdir())
+
+
+def test_a_line_of_no_stage_is_named(writer):
+  (writer.workdir / 'metrics.jsonl').write_text('{"stage": "warmup"}\n')
+  with pytest.raises(ValueError, match='metrics.jsonl holds a line of no'):
+    writer.rewind('base', 0)
+
+
+def test_full_disk_names_the_file(writer, monkeypatch):
+  class Full:
+
+    def write_event(self, event):
+      raise OSError(errno.ENOSPC, 'No space left on device')
+
+  writer.metrics('base', 1, {'loss': 1.0})
+  monkeypatch.setitem(writer._boards, 'base', Full())
+  with pytest.raises(ValueError, match='tensorboard/base: No space left'):
+    writer.metrics('base', 2, {'loss': 1.0})
+
+
+def test_transcripts_of_a_stage_are_replaced_in_place(writer):
+  def rows(text):
+    return [{'id': str(i), 'problem': '1+1', 'attempts': [text, 'two\n2'],
+             'answer': '2', 'grades': [0, 1]} for i in range(2)]
+
+  writer.transcripts('stage1', rows('first'))
+  writer.transcripts('base', rows('√ base'))
+  writer.transcripts('stage1', rows('again'))
+  path = writer.workdir / 'transcripts.jsonl'
+  got = [json.loads(line) for line in path.read_text().splitlines()]
+  assert [(r['stage'], r['id'], r['attempts'][0]) for r in got] == [
+      ('base', '0', '√ base'), ('base', '1', '√ base'),
+      ('stage1', '0', 'again'), ('stage1', '1', 'again')]
+  assert got[3] == {'stage': 'stage1', **rows('again')[1]}
+
+
+def test_results_come_back(writer):
+  assert writer.read_results() is None
+  results = {'task': 'chain', 'stages': {'base': {'delta': 0.1}}, 'wall_s': {}}
+  writer.results(results)
+  assert writer.read_results() == results
+
+
+def test_damaged_results_are_named(writer):
+  (writer.workdir / 'results.json').write_text('{"task":')
+  with pytest.raises(ValueError, match='results.json is not JSON'):
+    writer.read_results()
+
+
+CONFIG = {'stage': 'base', 'seed': 0, 'name': 'a',
+          'model': {'width': 96, 'rope': 1e4, 'buckets': (16, 32)}}
+
+
+def test_same_config_may_go_on_to_a_later_stage(writer):
+  writer.check_config({'config': CONFIG})
+  writer.config({'config': CONFIG, 'date': 'x'})
+  writer.check_config({'config': CONFIG | {'stage': 'stage2'}, 'date': 'y'})
+
+
+def test_another_config_is_refused_field_by_field(writer):
+  writer.config({'config': CONFIG})
+  before = (writer.workdir / 'config.json').read_bytes()
+  other = CONFIG | {'seed': 1, 'new': True,
+                    'model': {'width': 96, 'rope': 1e4, 'buckets': (16,)}}
+  with pytest.raises(ValueError) as error:
+    writer.check_config({'config': other})
+  message = str(error.value)
+  assert '\n' not in message and str(writer.workdir) in message
+  for part in ('config.seed is 0 there and 1 here',
+               'config.new is absent there and true here',
+               'config.model.buckets is [16, 32] there and [16] here',
+               'another --workdir'):
+    assert part in message
+  assert 'width' not in message and 'stage is' not in message
+  assert (writer.workdir / 'config.json').read_bytes() == before
+
+
+def test_a_foreign_config_file_is_named(writer):
+  (writer.workdir / 'config.json').write_text('[1]')
+  with pytest.raises(ValueError, match='config.json is no record of a run'):
+    writer.check_config({'config': CONFIG})
+
+
+def test_a_file_as_workdir_is_named(tmp_path):
+  (tmp_path / 'file').write_text('x')
+  with pytest.raises(ValueError, match='file: File exists'):
+    writer_lib.Writer(tmp_path / 'file')
+
+
+def test_record_says_what_ran():
+  record = json.loads(json.dumps(writer_lib.run_record(CONFIG)))
+  assert record['config']['model']['buckets'] == [16, 32]
+  assert record['devices'] == 8 and record['device'] == 'cpu'
+  assert set(record['versions']) == {
+      'python', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint',
+      'score_jax'}
+  assert record['versions']['jax'].count('.') == 2
+  assert datetime.datetime.fromisoformat(record['date']).tzinfo is not None
+
+
+def test_commit_of_a_checkout(tmp_path):
+  def git(*args):
+    subprocess.run(
+        ['git', '-C', str(tmp_path), '-c', 'user.name=n', '-c', 'user.email=e',
+         *args], check=True, capture_output=True)
+
+  assert writer_lib._commit(tmp_path) is None
+  git('init')
+  assert writer_lib._commit(tmp_path) is None
+  (tmp_path / 'file').write_text('a')
+  git('add', 'file')
+  git('commit', '-m', 'one')
+  git('tag', '-a', 'v1', '-m', 'v1')
+  commit = writer_lib._commit(tmp_path)
+  assert len(commit) == 40 and int(commit, 16)
+  (tmp_path / 'file').write_text('b')
+  assert writer_lib._commit(tmp_path) == commit + '-dirty'
+  inside = tmp_path / 'site-packages'  # Installed into another's checkout.
+  inside.mkdir()
+  assert writer_lib._commit(inside) is None
