@@ -7,7 +7,6 @@ both can go on in one workdir.
 import ml_collections
 
 from score_jax import config as config_lib
-from score_jax.models import variants as models
 
 ConfigDict = ml_collections.ConfigDict
 
@@ -54,7 +53,6 @@ def smollm2_sums(config: ConfigDict):
 
 
 def _smollm2(config: ConfigDict):
-  config.model.update(models.smollm2_135m().__dict__)
   config.model.checkpoint = 'smollm2_135m'
   config.rollout.prompts = 2
   config.rollout.samples = 4

@@ -46,7 +46,9 @@ class ModelConfig:
   dtype: str = 'float32'  # Of activations; parameters are float32 masters.
   remat: str = 'block'  # 'none', or 'block': recompute each layer backwards.
   unroll_decode: bool = True  # Layers unrolled in decode: faster on CPU.
-  checkpoint: str = ''  # Weights of the base model: a GGUF file.
+  # Weights of the base model: a GGUF file (whose sizes replace those above), or
+  # the name of packaged weights, see `models.variants.PACKAGED`.
+  checkpoint: str = ''
   tokenizer: str = ''  # Tokenizer file; '' takes the checkpoint's or task's.
 
 

@@ -1,13 +1,13 @@
-"""Problems as TFDS data sets, indexed by step through grain.
+"""A task's rows on disk (TFDS, ArrayRecord) and which of them a step takes.
 
-A task's rows are written once as array_record files and read back at random
-access. Which of them a step takes is a pure function of seed, step and host:
-there is no iterator, so there is no iterator to save. TensorFlow is not needed.
+A split is prepared once into a folder named after the task and its fingerprint,
+so that a changed task never reads stale rows. Which problems a step takes is a
+pure function of seed and step (grain), so the position in the data is the step
+number and there is nothing else to save.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import contextlib
-import functools
 import io
 import os
 import pathlib
@@ -17,92 +17,80 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from score_jax import types
-from score_jax.tasks import base
+from score_jax.tasks import base as tasks_base
 
-TRANSCRIPT_FIELDS = ('attempt_1', 'attempt_2')
-_SPLIT = 'rows'  # TFDS's name; a task's split is a data set of its own.
+_PROBLEM = ('id', 'prompt', 'answer')
+_TRANSCRIPT = (*_PROBLEM, 'attempt_1', 'attempt_2')
+_CHUNK = 1000  # Rows read at a time: many at once are read in parallel.
 
 
 class ProblemSet(tfds.core.GeneratorBasedBuilder):
-  """One split of a task, rows in the task's order."""
+  """One split of a task, in the order of its rows.
+
+  TFDS writes to one side and renames, so what was interrupted does not exist.
+  """
 
   VERSION = tfds.core.Version('1.0.0')
 
-  def __init__(self, *, task: base.Task, split: str, data_dir: pathlib.Path):
-    self._task, self._split = task, split
-    super().__init__(data_dir=data_dir, file_format='array_record')
+  def __init__(self, *, split: str, rows: Sequence[dict[str, str]], **kwargs):
+    self._split = split
+    self._rows = rows
+    super().__init__(file_format='array_record', **kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
-    names = ('id', 'prompt', 'answer')
-    if self._split == base.BASE:
-      names += TRANSCRIPT_FIELDS
-    text = tfds.features.Text()
     return tfds.core.DatasetInfo(
-        builder=self, disable_shuffling=True,  # Keys keep the order.
-        features=tfds.features.FeaturesDict(dict.fromkeys(names, text)))
+        builder=self, disable_shuffling=True,
+        features=tfds.features.FeaturesDict(
+            {field: tfds.features.Text() for field in _fields(self._split)}))
 
   def _split_generators(self, dl_manager):
     del dl_manager  # Nothing is downloaded.
-    return {_SPLIT: self._generate_examples()}
+    return {self._split: self._generate_examples()}
 
-  def _generate_examples(self) -> Iterator[tuple[int, dict[str, str]]]:
-    number = -1
-    for number, row in enumerate(self._task.rows(self._split)):
-      yield number, row
-    if number < 0:
-      raise ValueError(
-          f'the split {self._split!r} of task {self._task.name!r} is empty')
+  def _generate_examples(self):
+    yield from enumerate(self._rows)  # Integer keys keep the order.
 
 
-class _Problems(Sequence):
-  """A data source whose rows are made into something as they are read."""
+def prepare(task: tasks_base.Task, directory: str | os.PathLike,
+            splits: Iterable[str]):
+  """Writes splits of a task under a directory, those that are not there yet.
 
-  def __init__(self, source, make):
-    self._source, self._make = source, make
-
-  def __len__(self) -> int:
-    return len(self._source)
-
-  def __getitem__(self, index: int):
-    if not -len(self) <= index < len(self):
-      raise IndexError(f'row {index} of {len(self)}')
-    row = self._source[index % len(self)]
-    return self._make({name: text.decode() for name, text in row.items()})
-
-
-def prepare(task: base.Task, directory: str | os.PathLike):
-  """Writes the task's splits below a directory, unless they are there.
-
-  Rows are kept under the task's name and fingerprint, so a task that has
-  changed never reads old ones. TFDS writes into a folder of another name first,
-  so an interrupted preparation leaves nothing that looks whole.
+  Several processes may prepare the same directory at a time.
 
   Raises:
-    ValueError: a split is empty.
+    ValueError: a split has no rows, or the directory cannot be written.
   """
-  for split in task.splits:
-    _builder(task, split, directory)
+  tfds.disable_progress_bar()
+  for split in splits:
+    tasks_base.require_split(task.name, split, task.splits)
+    folder = _folder(task, split, directory)
+    if not _version_folder(folder).exists():
+      _write(task, split, folder)
 
 
 def open_split(
-    task: base.Task, split: str, directory: str | os.PathLike
+    task: tasks_base.Task, split: str, directory: str | os.PathLike
 ) -> Sequence[types.Problem]:
-  """A prepared split, at random access.
+  """The problems of a prepared split, read when they are asked for.
 
   Raises:
-    ValueError: the task has no such split.
+    ValueError: the split is not prepared, or its files are damaged.
   """
-  return _Problems(_source(task, split, directory), _problem)
+  return _open(task, split, directory, lambda row: types.Problem(
+      **{field: row[field].decode() for field in _PROBLEM}))
 
 
 def open_transcripts(
-    task: base.Task, directory: str | os.PathLike
+    task: tasks_base.Task, directory: str | os.PathLike
 ) -> Sequence[dict[str, str]]:
-  """The prepared transcripts for a base model, at random access.
+  """The prepared corpus: dicts of `id`, `prompt`, `answer`, `attempt_1`
+  and `attempt_2`.
 
-  Rows are dicts with `prompt`, `attempt_1`, `attempt_2` (and `id`, `answer`).
+  Raises:
+    ValueError: the split 'base' is not prepared, or its files are damaged.
   """
-  return _Problems(_source(task, base.BASE, directory), dict)
+  return _open(task, tasks_base.BASE, directory, lambda row: {
+      field: row[field].decode() for field in _TRANSCRIPT})
 
 
 def indices_of_step(
@@ -113,46 +101,118 @@ def indices_of_step(
     process_index: int = 0,
     process_count: int = 1,
 ) -> np.ndarray:
-  """Rows that a step takes on one host, int64 [batch / process_count].
+  """Which of `size` problems a process takes at a step.
 
-  Every epoch is a new permutation; a batch may run across epochs, and be
-  larger than the set. Hosts take parts of the same global batch.
+  Every epoch holds each problem once, in an order of its own. A batch goes on
+  into the next epoch where one ends, and may be larger than the set. The
+  processes' parts, put one behind the other, are the batch of a single process.
 
   Args:
-    size: rows of the set.
-    seed: of the permutations.
+    size: problems in the set.
+    seed: of the order; 0 to 2**32 - 1.
     step: from 0.
-    batch: of all hosts together.
-    process_index: this host.
-    process_count: hosts; `batch` must be divisible by it.
+    batch: problems a step, of all processes together.
+    process_index: of this process.
+    process_count: divides `batch`.
+
+  Returns:
+    int64 [batch / process_count], a function of the arguments alone.
+
+  Raises:
+    ValueError: an argument is out of its range.
   """
-  if batch % process_count:
-    raise ValueError(f'a batch of {batch} rows is not divisible by the '
-                     f'{process_count} hosts')
-  rows = _endless(size, seed)
-  part = batch // process_count
-  first = step * batch + process_index * part
-  return np.array([rows[i] for i in range(first, first + part)])
+  _require(size >= 1, f'size is {size}; the set needs a problem')
+  _require(0 <= seed < 2**32, f'seed is {seed}; it must be in [0, 2**32)')
+  _require(step >= 0, f'step is {step}; steps count from 0')
+  _require(batch >= 1, f'batch is {batch}; it must be at least 1')
+  _require(0 <= process_index < process_count,
+           f'process_index {process_index} is not in [0, {process_count})')
+  _require(batch % process_count == 0,
+           f'a batch of {batch} rows is not divisible by the {process_count} '
+           f'hosts; use a multiple of {process_count}')
+  order = grain.MapDataset.range(size).seed(seed).shuffle().repeat()
+  parts = order.batch(batch // process_count)
+  return np.asarray(parts[step * process_count + process_index], np.int64)
 
 
-@functools.lru_cache(maxsize=8)
-def _endless(size, seed) -> grain.MapDataset:
-  return grain.MapDataset.range(size).seed(seed).shuffle().repeat()
+class _Rows(Sequence):
+  """Rows of a random-access source, decoded when they are asked for."""
+
+  def __init__(self, source, folder: pathlib.Path,
+               decode: Callable[[dict[str, bytes]], object]):
+    self._source = source
+    self._folder = folder
+    self._decode = decode
+
+  def __len__(self):
+    return len(self._source)
+
+  def __getitem__(self, index):
+    wanted = range(len(self))[index]
+    if isinstance(index, slice):
+      return self._read(wanted)
+    return self._read([wanted])[0]
+
+  def __iter__(self):
+    for start in range(0, len(self), _CHUNK):
+      yield from self[start : start + _CHUNK]
+
+  def _read(self, indices):
+    if not indices:
+      return []
+    with _damage(self._folder, RuntimeError):
+      rows = self._source.__getitems__(indices)
+      if any(None in row.values() for row in rows):  # The end was cut off.
+        raise RuntimeError('rows are missing')
+    return [self._decode(row) for row in rows]
 
 
-def _problem(row):
-  return types.Problem(row['id'], row['prompt'], row['answer'])
+def _require(ok, message):
+  if not ok:
+    raise ValueError(message)
 
 
-def _source(task, split, directory):
-  base.require_split(task.name, split, task.splits)
-  return _builder(task, split, directory).as_data_source(split=_SPLIT)
+def _fields(split):
+  return _TRANSCRIPT if split == tasks_base.BASE else _PROBLEM
 
 
-def _builder(task, split, directory) -> ProblemSet:
-  tfds.disable_progress_bar()
-  folder = pathlib.Path(directory) / task.name / task.fingerprint / split
-  builder = ProblemSet(task=task, split=split, data_dir=folder)
-  with contextlib.redirect_stdout(io.StringIO()):  # It speaks of downloads.
-    builder.download_and_prepare()
-  return builder
+def _folder(task, split, directory) -> pathlib.Path:
+  return pathlib.Path(directory) / f'{task.name}-{task.fingerprint}' / split
+
+
+def _version_folder(folder) -> pathlib.Path:
+  return folder / ProblemSet.name / str(ProblemSet.VERSION)
+
+
+def _write(task, split, folder):
+  rows = list(task.rows(split))
+  _require(rows, f'the split {split!r} of task {task.name!r} is empty')
+  try:
+    builder = ProblemSet(split=split, rows=rows, data_dir=folder)
+    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints its progress.
+      builder.download_and_prepare()
+  except OSError as error:
+    if not _version_folder(folder).exists():  # Nor by another process.
+      raise ValueError(f'{folder} cannot be written: {error}; see to the disk, '
+                       'or name another folder') from error
+
+
+def _open(task, split, directory, decode):
+  tasks_base.require_split(task.name, split, task.splits)
+  folder = _version_folder(_folder(task, split, directory))
+  _require(folder.exists(), f'{folder} does not exist: the split {split!r} of '
+           f'task {task.name!r} is not prepared')
+  with _damage(folder, Exception):  # TFDS raises whatever its parsers do.
+    source = tfds.builder_from_directory(folder).as_data_source(split)
+  return _Rows(source, folder, decode)
+
+
+@contextlib.contextmanager
+def _damage(folder, kind: type[Exception]):
+  """Turns what a damaged file raises into a ValueError of one line."""
+  try:
+    yield
+  except kind as error:
+    reason = ' '.join(str(error).split())
+    raise ValueError(f'{folder} is damaged ({reason}); delete this folder, and '
+                     'the next run prepares it again') from error

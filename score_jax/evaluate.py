@@ -49,7 +49,8 @@ def evaluate(run: Run, stage: str, params: types.Params) -> dict:
   result = {'n': total['n'], **metrics.rates(total),
             'delta_ci95': metrics.delta_interval(total)}
   run.writer.transcripts(stage, transcripts)
-  _keep_result(run, stage, result, time.monotonic() - start)
+  run.keep_result(stage, result, f'evaluate_{stage}',
+                  time.monotonic() - start)
   return result
 
 
@@ -68,10 +69,3 @@ def _one_batch(run, params, problems, key, batch_size):
           problems, graded.texts, graded.grades_BA, rollout.truncated_BA)]
   return graded.counts, rows
 
-
-def _keep_result(run, stage, result, wall_s):
-  results = run.writer.read_results() or {
-      'task': run.config.task.name, 'stages': {}, 'wall_s': {}}
-  results['stages'][stage] = result
-  results['wall_s'][f'evaluate_{stage}'] = wall_s
-  run.writer.results(results)

@@ -21,7 +21,6 @@ from score_jax import report
 from score_jax import run as run_lib
 from score_jax import shutdown
 from score_jax import train
-from score_jax import writer
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of experiments/, with :VARIANT if you like.')
@@ -64,12 +63,11 @@ def main(unused_argv: list[str]):
 
 
 def _run():
-  config = config_lib.from_dict(_CONFIG.value)
+  config = run_lib.resolved(config_lib.from_dict(_CONFIG.value))
   folder = pathlib.Path(_WORKDIR.value or f'runs/{config.name}').absolute()
   print(f'workdir: {folder}', flush=True)
-  record = writer.run_record(_CONFIG.value.to_dict())
   with shutdown.StopRequest() as stop:
-    run = run_lib.open_run(config, folder, record, stop)
+    run = run_lib.open_run(config, folder, stop)
     with jax.set_mesh(run.mesh):
       acts = {'train': pipeline.train_all, 'eval': pipeline.evaluate_all}
       results = acts[_MODE.value](run)

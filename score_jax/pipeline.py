@@ -1,7 +1,6 @@
 """Base, Stage I, Stage II: what is missing is run, what is there is skipped."""
 
 import pathlib
-import time
 
 from score_jax import checkpoint
 from score_jax import config as config_lib
@@ -23,6 +22,8 @@ def train_all(run: Run) -> dict:
   Returns:
     The contents of `results.json`.
   """
+  for split in ('train', run.config.evaluation.split):
+    run.problems(split)  # Prompts that are too long show now, not hours later.
   params = reference = None
   for stage in stages_of(run.config):
     trained = ready(run, stage)
@@ -91,16 +92,16 @@ def _last_state(run, stage, folder) -> types.TrainState | None:
 
 def _train(run, stage, params, reference) -> types.Params:
   settings = run.settings(stage)
-  began = time.monotonic()
   if stage == 'base':
     run.say(f'base: language modelling, {settings.steps} steps, because '
             'config.model.checkpoint names no weights')
-    params = train.train_base(run)
+    trained = train.train_base(run)
   else:
     run.say(f'{stage}: {settings.steps} steps')
-    params = train.train_stage(run, stage, settings, params, reference)
-  run.say(f'{stage}: trained in {time.monotonic() - began:.0f} s')
-  return params
+    trained = train.train_stage(run, stage, settings, params, reference)
+  run.say(f'{stage}: trained in {trained.wall_s:.0f} s')
+  run.keep_result(stage, None, stage, trained.wall_s)
+  return trained.params
 
 
 def _evaluate_once(run, stage, params):

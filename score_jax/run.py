@@ -40,6 +40,7 @@ class Run:
     actor: the policy at work on the task.
     writer: the folder's files.
     stop: asked between steps, so that SIGTERM ends a run saved.
+    splits: problems read so far, by split.
   """
 
   config: config_lib.Config
@@ -48,6 +49,8 @@ class Run:
   actor: actor_lib.Actor
   writer: writer_lib.Writer
   stop: shutdown.StopRequest
+  splits: dict[str, list[types.Problem]] = dataclasses.field(
+      default_factory=dict)
 
   def say(self, line: str):
     """One line for the person who watches."""
@@ -61,16 +64,33 @@ class Run:
             'stage2': self.config.stage2}[stage]
 
   def problems(self, split: str) -> list[types.Problem]:
-    """A split's problems whose prompts fit, in the order of the data set."""
-    found = data.open_split(self.actor.task, split, self.folder / 'data')
-    kept, left_out = self.actor.check_lengths(list(found), split)
-    if left_out:
-      self.say(left_out)
-    return kept
+    """A split's problems whose prompts fit, in the order of the data set.
+
+    Raises:
+      ValueError: some do not, and `config.task.long_prompts` is 'error'.
+    """
+    if split not in self.splits:
+      found = data.open_split(self.actor.task, split, self.folder / 'data')
+      kept, left_out = self.actor.check_lengths(list(found), split)
+      if left_out:
+        self.say(left_out)
+      self.splits[split] = kept
+    return self.splits[split]
 
   def transcripts(self) -> list[dict[str, str]]:
     """The base model's corpus."""
     return list(data.open_transcripts(self.actor.task, self.folder / 'data'))
+
+  def keep_result(
+      self, stage: str, result: dict | None, act: str, wall_s: float
+  ):
+    """Adds a stage's evaluation, and what an act took, to `results.json`."""
+    results = self.writer.read_results() or {
+        'task': self.config.task.name, 'stages': {}, 'wall_s': {}}
+    if result is not None:
+      results['stages'][stage] = result
+    results['wall_s'][act] = wall_s
+    self.writer.results(results)
 
   def checkpoints(self, stage: str) -> checkpoint.Checkpoints:
     """The saved states of a stage."""
@@ -118,18 +138,30 @@ def _sharded(leaf, where):
   return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
 
 
+def resolved(config: config_lib.Config) -> config_lib.Config:
+  """The config with the sizes of the model that its checkpoint holds.
+
+  Raises:
+    ValueError: the file is not there, or not one that can be read.
+  """
+  if not config.model.checkpoint:
+    return config
+  found = gguf.model_config(variants.weights_path(config.model.checkpoint))
+  sizes = {name: getattr(found, name) for name in gguf.FIXED}
+  return dataclasses.replace(
+      config, model=dataclasses.replace(config.model, **sizes))
+
+
 def open_run(
     config: config_lib.Config,
     folder: pathlib.Path,
-    record: dict,
     stop: shutdown.StopRequest,
 ) -> Run:
   """Checks the config against devices, files and folder, and opens the run.
 
   Args:
-    config: see `config.from_dict`.
+    config: see `config.from_dict` and `resolved`.
     folder: the workdir; may be new.
-    record: what `config.json` is to hold.
     stop: see `Run`.
 
   Raises:
@@ -146,16 +178,16 @@ def open_run(
   weights = ''
   if config.model.checkpoint:
     weights = variants.weights_path(config.model.checkpoint)
-    gguf.check(weights, config.model)
   elif 'base' not in task.splits:
     raise ValueError(
         f'task {task.name!r} has no transcripts to train a base model on; name '
         'one with --config.model.checkpoint=FILE')
   tokenizer = tokenizer_lib.load(
       config.model.tokenizer or weights or task.tokenizer)
+  actor = actor_lib.Actor(config, task, tokenizer, mesh)
   writer = writer_lib.Writer(folder)
+  record = writer_lib.run_record(dataclasses.asdict(config))
   writer.check_config(record)
-  data.prepare(task, folder / 'data')
+  data.prepare(task, folder / 'data', task.splits)
   writer.config(record)
-  return Run(config, folder, mesh,
-             actor_lib.Actor(config, task, tokenizer, mesh), writer, stop)
+  return Run(config, folder, mesh, actor, writer, stop)

@@ -9,6 +9,7 @@ One step of a stage, top to bottom in `train_stage`:
 import functools
 import math
 import time
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,18 @@ class Stopped(Exception):
   """The run was asked to stop; its state is saved."""
 
 
+class Trained(NamedTuple):
+  """What a stage ends with.
+
+  Attributes:
+    params: on the mesh.
+    wall_s: seconds that its steps took, over all starts.
+  """
+
+  params: types.Params
+  wall_s: float
+
+
 def credit_of(
     stage: str, settings: config_lib.StageConfig, attempts: int
 ) -> rewards.Credit:
@@ -47,7 +60,7 @@ def train_stage(
     settings: config_lib.StageConfig,
     params: types.Params,
     reference: types.Params,
-) -> types.Params:
+) -> Trained:
   """Stage I or Stage II of SCoRe, from where it was left, to its end.
 
   Args:
@@ -56,9 +69,6 @@ def train_stage(
     settings: of the stage.
     params: where it starts: the base for Stage I, Stage I for Stage II.
     reference: the BASE model, in both stages.
-
-  Returns:
-    The trained parameters.
 
   Raises:
     Stopped: after saving, when asked to.
@@ -94,7 +104,7 @@ def train_stage(
   return _loop(run, stage, settings.steps, optimizer, params, one_step)
 
 
-def train_base(run: Run) -> types.Params:
+def train_base(run: Run) -> Trained:
   """Language modelling of two-attempt transcripts: the base model."""
   settings = run.config.base
   optimizer = update.make_optimizer(settings.optimizer, settings.steps)
@@ -116,7 +126,7 @@ def train_base(run: Run) -> types.Params:
                one_step)
 
 
-def _loop(run, stage, steps, optimizer, params, one_step) -> types.Params:
+def _loop(run, stage, steps, optimizer, params, one_step) -> Trained:
   """Steps from the last whole checkpoint to the end; logs and saves."""
   abstract = run.abstract_state(optimizer)
   wall_s = 0.0
@@ -151,7 +161,7 @@ def _loop(run, stage, steps, optimizer, params, one_step) -> types.Params:
           raise Stopped(f'{stage}: stopped after step {step + 1} of {steps}, '
                         'saved; the same command goes on from there')
     checkpoints.wait()
-  return state.params
+  return Trained(state.params, wall_s)
 
 
 def _jitted(run, optimizer, step_fn):

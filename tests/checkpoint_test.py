@@ -194,21 +194,22 @@ def test_none_whole_is_an_error_and_nothing_is_removed(two, tmp_path):
   assert {p.name for p in folder.iterdir()} == {'1', '2'}
 
 
-def test_damaged_steps_can_be_saved_again_and_do_not_count_as_kept(
-    two, tmp_path):
+@pytest.mark.parametrize('step', [2, 3])
+def test_the_next_save_replaces_what_was_damaged(two, tmp_path, step):
   folder = shutil.copytree(two, tmp_path / 'c')
   truncate(folder / '2' / 'SEAL')
   with checkpoint.Checkpoints(folder, keep=2) as checkpoints:
     assert checkpoints.latest() == 2
     checkpoints.restore(abstract(make_state(0)), lambda line: None)
     assert checkpoints.latest() == 1
-    checkpoints.save(2, make_state(5), {'at': 5})
+    assert (folder / '2').exists()
+    checkpoints.save(step, make_state(5), {'at': 5})
     checkpoints.wait()
-    assert checkpoints.latest() == 2
+    assert checkpoints.latest() == step
   (state, meta), said = restore(folder)
   assert_same_bits(state, make_state(5))
   assert meta == {'at': 5} and not said
-  assert sorted(p.name for p in folder.iterdir()) == ['1', '2']
+  assert sorted(p.name for p in folder.iterdir()) == ['1', str(step)]
 
 
 def test_half_written_save_is_passed_over_and_can_be_repeated(two, tmp_path):

@@ -20,7 +20,8 @@ STOPS = (STOP, 3, 4, 5)
 def model_config(**overrides) -> config_lib.ModelConfig:
   """Two layers, grouped-query attention, sizes all different."""
   sizes = dict(vocab_size=VOCAB, num_layers=2, width=16, num_heads=4,
-               num_kv_heads=2, head_dim=6, mlp_width=20)
+               num_kv_heads=2, head_dim=6, mlp_width=20, tied_head=True,
+               rope_base=10_000.0)
   return config_lib.ModelConfig(**(sizes | overrides))
 
 

@@ -51,26 +51,26 @@ VARIANTS = {
 }
 """Models by name."""
 
-WEIGHTS = {
+PACKAGED = {
     'smollm2_135m': smollm2_path,
 }
-"""Where the weights of a named model are, for those that a package brings."""
+"""Weights that come as a Python package, by the name of the model."""
 
 
 def weights_path(checkpoint: str) -> str:
   """The GGUF file that `config.model.checkpoint` means.
 
   Args:
-    checkpoint: a file, or a name in `WEIGHTS`.
+    checkpoint: a file, or a name in `PACKAGED`.
 
   Raises:
     ValueError: it is neither, or the package with the weights is missing.
   """
-  if checkpoint in WEIGHTS:
-    return WEIGHTS[checkpoint]()
+  if checkpoint in PACKAGED:
+    return PACKAGED[checkpoint]()
   if Path(checkpoint).is_file():
     return checkpoint
   raise ValueError(
       f'config.model.checkpoint {checkpoint!r} is neither a file nor one of: '
-      f'{", ".join(WEIGHTS)}{config_lib.nearest(checkpoint, WEIGHTS)}'
+      f'{", ".join(PACKAGED)}{config_lib.nearest(checkpoint, PACKAGED)}'
   )

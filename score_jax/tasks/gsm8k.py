@@ -110,6 +110,7 @@ def _problem(line: bytes) -> tuple[str, str]:
   for field in ('question', 'answer'):
     if not isinstance(row.get(field), str) or not row[field].strip():
       raise ValueError(f'the field {field!r} is not a text')
+    row[field].encode()  # A lone surrogate raises, as a ValueError.
   _, mark, final = row['answer'].rpartition('####')
   number = answers.final_number(final) if mark else None
   if number is None:

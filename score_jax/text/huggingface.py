@@ -181,7 +181,8 @@ def _byte_level_bpe(file, tokens):
   model.decoder = tokenizers.decoders.ByteLevel()
   model.add_special_tokens([
       tokenizers.AddedToken(token, special=True, normalized=False)
-      for token, kind in zip(tokens, types) if kind == GGUF_CONTROL
+      for token, kind in zip(tokens, types, strict=True)
+      if kind == GGUF_CONTROL
   ])
   return model
 

@@ -1,0 +1,265 @@
+"""The whole run on a tiny model: files, resume, reference, failures."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import variants
+from score_jax import checkpoint
+from score_jax import config as config_lib
+from score_jax import pipeline
+from score_jax import run as run_lib
+from score_jax import shutdown
+from score_jax import train
+from score_jax import update
+
+STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}
+
+
+def _config(**changes) -> config_lib.Config:
+  values = variants.make('chain', 'stage2')
+  values.model.update(num_layers=1, width=16, num_heads=2, num_kv_heads=1,
+                      head_dim=8, mlp_width=16)
+  values.task.update(train_problems=64, transcripts=64)
+  values.rollout.update(prompts=8, samples=2)
+  values.base.batch_size = 8
+  values.evaluation.update(problems=20, batch_size=8)
+  values.checkpoints.every = 2
+  for stage, steps in STEPS.items():
+    values[stage].steps = steps
+  config = config_lib.from_dict(values)
+  for path, value in changes.items():
+    config = _replace(config, path.split('__'), value)
+  return config
+
+
+def _replace(config, path, value):
+  if len(path) > 1:
+    value = _replace(getattr(config, path[0]), path[1:], value)
+  return dataclasses.replace(config, **{path[0]: value})
+
+
+def _open(folder, config=None):
+  return run_lib.open_run(config or _config(), folder, shutdown.StopRequest())
+
+
+def _train(run):
+  with jax.set_mesh(run.mesh):
+    return pipeline.train_all(run)
+
+
+def _params(run, stage):
+  settings = run.settings(stage)
+  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
+  with checkpoint.Checkpoints(run.folder / 'checkpoints' / stage, 2) as saved:
+    state, _ = saved.restore(run.abstract_state(optimizer))
+  return jax.device_get(state.params)
+
+
+@pytest.fixture(scope='module', name='finished')
+def _finished(tmp_path_factory):
+  """A run that nothing interrupted."""
+  run = _open(tmp_path_factory.mktemp('finished'))
+  _train(run)
+  return run
+
+
+def _lines(folder, name):
+  return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def test_the_folder_holds_what_the_readme_says(finished):
+  folder = finished.folder
+  names = {path.name for path in folder.iterdir()}
+  assert names >= {'config.json', 'metrics.jsonl', 'timings.jsonl',
+                   'tensorboard', 'transcripts.jsonl', 'results.json',
+                   'checkpoints'}
+  rows = _lines(folder, 'metrics.jsonl')
+  assert [(r['stage'], r['step']) for r in rows] == [
+      (stage, step + 1) for stage, n in STEPS.items() for step in range(n)]
+  for name in ('accuracy_t1', 'accuracy_t2', 'delta', 'unchanged', 'kl_t1',
+               'kl_t2', 'entropy_t1', 'logp_gap_t2', 'grad_norm', 'length_t1',
+               'truncated_t2'):
+    assert name in rows[-1], name
+  record = json.loads((folder / 'config.json').read_text())
+  assert record['config']['stage2']['alpha'] == 10.0
+  assert record['versions']['jax'] == jax.__version__
+
+
+def test_results_keep_their_contract(finished):
+  results = json.loads((finished.folder / 'results.json').read_text())
+  assert results['task'] == 'chain'
+  assert list(results['stages']) == list(STEPS)
+  assert {*STEPS} <= set(results['wall_s'])
+  for stage in results['stages'].values():
+    assert set(stage) == {
+        'n', 'accuracy_t1', 'accuracy_t2', 'delta', 'delta_ci95', 'i_to_c',
+        'c_to_i', 'unchanged', 'truncated_t1', 'truncated_t2'}
+    assert stage['n'] == 20  # Not 24: the last batch was filled, then cut.
+    assert stage['delta'] == stage['i_to_c'] - stage['c_to_i']
+    low, high = stage['delta_ci95']
+    assert -1 <= low <= stage['delta'] <= high <= 1
+
+
+def test_every_evaluated_problem_has_a_transcript(finished):
+  rows = _lines(finished.folder, 'transcripts.jsonl')
+  assert [r['stage'] for r in rows] == [s for s in STEPS for _ in range(20)]
+  results = json.loads((finished.folder / 'results.json').read_text())
+  for stage, result in results['stages'].items():
+    mine = [r for r in rows if r['stage'] == stage]
+    assert len({r['id'] for r in mine}) == 20
+    np.testing.assert_allclose(np.mean([r['grades'][0] for r in mine]),
+                               result['accuracy_t1'])
+    assert all(len(r['attempts']) == 2 and r['problem'] and r['answer']
+               for r in mine)
+
+
+def test_a_second_start_skips_everything(finished, capsys):
+  before = (finished.folder / 'results.json').read_bytes()
+  again = _open(finished.folder)
+  _train(again)
+  said = capsys.readouterr().out
+  for stage in STEPS:
+    assert f'{stage}: finished in' in said
+    assert f'{stage}: already evaluated' in said
+  assert (finished.folder / 'results.json').read_bytes() == before
+
+
+@pytest.mark.parametrize('stops', [
+    [('base', 1), ('stage1', 1), ('stage2', 2)],
+    [('base', 3), ('stage1', 2), ('stage2', 1)],
+])
+def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, stops,
+                                                  monkeypatch):
+  for stage, step in stops:
+    run = _open(tmp_path)
+    log = run.writer.metrics
+
+    def stop_there(name, number, row, log=log, run=run, at=(stage, step)):
+      log(name, number, row)
+      run.stop.requested = (name, number) == at
+
+    monkeypatch.setattr(run.writer, 'metrics', stop_there)
+    with pytest.raises(train.Stopped, match=f'{stage}: stopped after step '
+                                            f'{step} of {STEPS[stage]}, saved'):
+      _train(run)
+  run = _open(tmp_path)
+  _train(run)
+  for name in ('metrics.jsonl', 'transcripts.jsonl'):
+    assert ((tmp_path / name).read_bytes()
+            == (finished.folder / name).read_bytes())
+  for stage in STEPS:
+    for a, b in zip(jax.tree.leaves(_params(run, stage)),
+                    jax.tree.leaves(_params(finished, stage))):
+      np.testing.assert_array_equal(a, b)
+
+
+def test_work_after_the_last_checkpoint_is_done_again_alike(finished, tmp_path,
+                                                            monkeypatch):
+  # As after SIGKILL: step 3 of the base was logged and never saved.
+  run = _open(tmp_path)
+  log = run.writer.metrics
+
+  def die(name, number, row):
+    log(name, number, row)
+    if number == 3:
+      raise KeyboardInterrupt
+
+  monkeypatch.setattr(run.writer, 'metrics', die)
+  with pytest.raises(KeyboardInterrupt):
+    _train(run)
+  assert len(_lines(tmp_path, 'metrics.jsonl')) == 3
+  _train(_open(tmp_path))
+  assert ((tmp_path / 'metrics.jsonl').read_bytes()
+          == (finished.folder / 'metrics.jsonl').read_bytes())
+
+
+def test_the_reference_is_the_base_in_both_stages(finished):
+  rows = {(r['stage'], r['step']): r
+          for r in _lines(finished.folder, 'metrics.jsonl')}
+  # Stage I starts from the reference itself; Stage II from Stage I's weights.
+  for name in ('kl_t1', 'kl_t2'):
+    assert abs(rows['stage1', 1][name]) < 1e-5
+    assert rows['stage2', 1][name] > 1e-6
+  base, stage1 = (_params(finished, s) for s in ('base', 'stage1'))
+  assert any((a != b).any() for a, b in zip(jax.tree.leaves(base),
+                                            jax.tree.leaves(stage1)))
+
+
+def test_evaluation_alone_repeats_the_results(finished):
+  path = finished.folder / 'results.json'
+  before = json.loads(path.read_text())
+  run = _open(finished.folder)
+  with jax.set_mesh(run.mesh):
+    pipeline.evaluate_all(run)
+  assert json.loads(path.read_text())['stages'] == before['stages']
+
+
+def test_evaluation_of_nothing_is_refused(tmp_path):
+  run = _open(tmp_path)
+  with jax.set_mesh(run.mesh), pytest.raises(ValueError,
+                                             match='no finished stage'):
+    pipeline.evaluate_all(run)
+
+
+def test_stage_1_weights_can_come_from_another_run(finished, tmp_path):
+  source = str(finished.folder / 'checkpoints' / 'stage1')
+  run = _open(tmp_path, _config(stage1__checkpoint=source))
+  _train(run)
+  mine = [r for r in _lines(tmp_path, 'metrics.jsonl') if r['stage'] != 'base']
+  assert {r['stage'] for r in mine} == {'stage2'}
+  theirs = _lines(finished.folder, 'metrics.jsonl')[-len(mine):]
+  assert mine == theirs
+  missing = _open(tmp_path / 'b', _config(stage1__checkpoint=str(tmp_path / 'x')))
+  with jax.set_mesh(missing.mesh), pytest.raises(ValueError,
+                                                 match='holds no checkpoint'):
+    pipeline.ready(missing, 'stage1')
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+  run = _open(tmp_path, _config(stage1__optimizer__learning_rate=1e38,
+                                stage1__optimizer__warmup_steps=0,
+                                stage1__steps=9, checkpoints__every=1))
+  with pytest.raises(FloatingPointError,
+                     match=r'stage1 step \d: \w+ is (nan|inf)'):
+    _train(run)
+  # What was saved before can still be read.
+  assert _lines(tmp_path, 'metrics.jsonl')[-1]['stage'] in ('base', 'stage1')
+  _params(run, 'base')
+
+
+def test_a_folder_of_another_config_is_refused(finished):
+  before = (finished.folder / 'config.json').read_bytes()
+  with pytest.raises(ValueError, match='config.seed is 0 there and 1 here'):
+    _open(finished.folder, _config(seed=1))
+  assert (finished.folder / 'config.json').read_bytes() == before
+  _open(finished.folder, _config(stage='stage1'))  # Another end is no other run.
+
+
+def test_nothing_compiles_after_the_first_step(tmp_path):
+  run = _open(tmp_path)
+  _train(run)
+  # One program samples in training, one evaluates greedily.
+  assert run.actor.program._cache_size() == 2
+
+
+@pytest.mark.parametrize('changes,message', [
+    ({'rollout__prompts': 4}, 'config.rollout.prompts 4 is not divisible by 8'),
+    ({'base__batch_size': 9}, 'config.base.batch_size 9 is not divisible'),
+    ({'evaluation__batch_size': 3}, 'config.evaluation.batch_size 3'),
+    ({'rollout__prompt_buckets': (10,)}, 'longer than 10 tokens'),
+    ({'rollout__attempt_tokens': (13, 16)}, 'attempt 1 has 14 tokens'),
+    ({'model__vocab_size': 20}, 'ids|vocab'),
+    ({'task__name': 'sum'}, "'sum'; did you mean 'sums'"),
+    ({'task__name': 'sums'}, 'no transcripts .* --config.model.checkpoint'),
+    ({'model__checkpoint': 'absent.gguf'}, 'absent.gguf'),
+    ({'model__tokenizer': 'absent.model'}, 'absent.model'),
+])
+def test_bad_input_is_refused_at_the_door(tmp_path, changes, message):
+  with pytest.raises(ValueError, match=message) as error:
+    config = run_lib.resolved(_config(**changes))
+    _train(_open(tmp_path, config))
+  assert '\n' not in str(error.value)
