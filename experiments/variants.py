@@ -25,6 +25,9 @@ def chain(config: ConfigDict):
     stage.beta1 = 0.1
     stage.beta2 = 1.0
     stage.optimizer.update(warmup_steps=10, clip_norm=1.0, b2=0.99)
+  # Parts of 32 rows stay in a CPU's cache: 2.5 times faster than one of 128.
+  config.base.micro_batches = 4
+  config.stage1.micro_batches = config.stage2.micro_batches = 8
   config.stage1.steps = 90
   config.stage1.optimizer.learning_rate = 5e-4
   config.stage2.steps = 60
@@ -40,7 +43,7 @@ def smollm2_gsm8k(config: ConfigDict):
   _smollm2(config)
   config.task.name = 'gsm8k'
   config.task.long_prompts = 'drop'
-  config.rollout.prompt_buckets = (192, 256, 320)
+  config.rollout.prompt_buckets = (160, 224, 320)
   config.rollout.attempt_tokens = (128, 128)
 
 
@@ -48,7 +51,7 @@ def smollm2_sums(config: ConfigDict):
   """SmolLM2-135M-Instruct on sums in words: rewards that are alive."""
   _smollm2(config)
   config.task.name = 'sums'
-  config.rollout.prompt_buckets = (96,)
+  config.rollout.prompt_buckets = (80,)
   config.rollout.attempt_tokens = (48, 48)
 
 

@@ -171,14 +171,14 @@ class Checkpoints:
     return sorted(self.directory.glob(f'[0-9]*{_PARTIAL}*'))
 
   def _sweep(self):
-    for path in self._partials():
-      shutil.rmtree(path, ignore_errors=True)  # The next save sweeps again.
+    for path in self._partials():  # What resists, the next save sweeps again.
+      shutil.rmtree(path, ignore_errors=True)
 
   def _delete(self, step):
     if self._path(step).exists():
       doomed = self._path(step, f'.deleted{_PARTIAL}')
       self._path(step).rename(doomed)  # Lest a kill leaves half of it.
-      shutil.rmtree(doomed)
+      shutil.rmtree(doomed, ignore_errors=True)
 
   def _finish(self, step, response, seal):
     """In the background: makes a save whole, then deletes what is too old."""

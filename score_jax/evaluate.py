@@ -11,6 +11,7 @@ import jax
 from score_jax import keys
 from score_jax import metrics
 from score_jax import progress
+from score_jax import shutdown
 from score_jax import types
 from score_jax.run import Run
 
@@ -26,6 +27,9 @@ def evaluate(run: Run, stage: str, params: types.Params) -> dict:
   Returns:
     What `results.json` holds of this stage: `n`, the rates of
     `metrics.rates`, and `delta_ci95`.
+
+  Raises:
+    shutdown.Stopped: between two batches, when asked to.
   """
   settings = run.config.evaluation
   problems = run.problems(settings.split)
@@ -46,6 +50,11 @@ def evaluate(run: Run, stage: str, params: types.Params) -> dict:
       bar.update(first + len(batch), {
           'acc@t1': rates['accuracy_t1'], 'acc@t2': rates['accuracy_t2'],
           'delta': rates['delta']})
+      if run.stop.requested:
+        raise shutdown.Stopped(
+            f'evaluate {stage}: stopped after {first + len(batch)} of '
+            f'{len(problems)} problems; the same command begins this '
+            'evaluation again')
   result = {'n': total['n'], **metrics.rates(total),
             'delta_ci95': metrics.delta_interval(total)}
   run.writer.transcripts(stage, transcripts)

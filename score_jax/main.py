@@ -7,6 +7,7 @@ or Ctrl-C, saved. Errors of the user are one line (`--v=1` shows the traceback).
 """
 
 import pathlib
+import re
 import sys
 
 from absl import app
@@ -20,7 +21,6 @@ from score_jax import pipeline
 from score_jax import report
 from score_jax import run as run_lib
 from score_jax import shutdown
-from score_jax import train
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None, 'A file of experiments/, with :VARIANT if you like.')
@@ -45,20 +45,22 @@ def parse(argv: list[str]) -> list[str]:
                        '--config=experiments/stage2.py')
     if not flags.FLAGS['verbosity'].present:  # Libraries' chatter.
       logging.set_verbosity(logging.WARNING)
+    if not hasattr(_CONFIG.value, 'to_dict'):  # OSError if there is no file.
+      raise ValueError('get_config() of the --config file must return an '
+                       'ml_collections.ConfigDict')
     return rest
   except Exception as error:  # Whatever a config file raises.
-    # What get_config raises comes as a traceback, its own words at the end.
-    sys.exit(_failed(str(error).strip().splitlines()[-1], BAD_INPUT))
+    sys.exit(_failed(_in_a_line(error, argv), BAD_INPUT))
 
 
 def main(unused_argv: list[str]):
   """Runs what the flags ask for."""
   try:
     _run()
-  except (ValueError, FloatingPointError, train.Stopped) as error:
+  except (ValueError, FloatingPointError, shutdown.Stopped) as error:
     if logging.vlog_is_on(1):
       raise
-    codes = {FloatingPointError: FAILED, train.Stopped: STOPPED}
+    codes = {FloatingPointError: FAILED, shutdown.Stopped: STOPPED}
     sys.exit(_failed(str(error), codes.get(type(error), BAD_INPUT)))
 
 
@@ -72,6 +74,17 @@ def _run():
       acts = {'train': pipeline.train_all, 'eval': pipeline.evaluate_all}
       results = acts[_MODE.value](run)
   print(report.results_table(results), flush=True)
+
+
+def _in_a_line(error: Exception, argv: list[str]) -> str:
+  """What is wrong with the flags, or in the config file that they name."""
+  # What get_config raises may come as a traceback, its own words at the end.
+  *traceback, line = str(error).strip().splitlines()
+  if not traceback and isinstance(error, (flags.Error, ValueError)):
+    return line
+  files = re.findall(r'(?<!\S)--?config[= ]\S+', ' '.join(argv))
+  where = files[-1] if files else '--config'
+  return f'{where}: {line.strip().removeprefix("ValueError: ")}'
 
 
 def _failed(line: str, code: int) -> int:

@@ -24,6 +24,8 @@ def train_all(run: Run) -> dict:
   """
   for split in ('train', run.config.evaluation.split):
     run.problems(split)  # Prompts that are too long show now, not hours later.
+  if run.config.stage1.checkpoint:
+    _named_stage1(run)  # So does a folder that cannot be taken.
   params = reference = None
   for stage in stages_of(run.config):
     trained = ready(run, stage)
@@ -67,19 +69,22 @@ def ready(run: Run, stage: str) -> types.Params | None:
     return run.loaded_params()
   if stage == 'stage1' and config.stage1.checkpoint:
     run.say(f'stage1: weights from {config.stage1.checkpoint}')
-    folder = pathlib.Path(config.stage1.checkpoint)
-    found = _last_state(run, stage, folder)
-    if found is None:
-      raise ValueError(f'config.stage1.checkpoint: {folder} holds no '
-                       'checkpoint; name a folder such as '
-                       'WORKDIR/checkpoints/stage1')
-    return found.params
+    return _named_stage1(run).params
   folder = run.folder / 'checkpoints' / stage
   found = _last_state(run, stage, folder)
   if found is None or int(found.step) < run.settings(stage).steps:
     return None
   run.say(f'{stage}: finished in {folder}; skipped')
   return found.params
+
+
+def _named_stage1(run) -> types.TrainState:
+  folder = pathlib.Path(run.config.stage1.checkpoint)
+  found = _last_state(run, 'stage1', folder)
+  if found is None:
+    raise ValueError(f'config.stage1.checkpoint: {folder} holds no checkpoint; '
+                     'name a folder such as WORKDIR/checkpoints/stage1')
+  return found
 
 
 def _last_state(run, stage, folder) -> types.TrainState | None:

@@ -1,5 +1,6 @@
 """The live display of a stage: a bar on a terminal, a few lines elsewhere."""
 
+import shutil
 import sys
 import time
 from typing import TextIO
@@ -32,9 +33,10 @@ class Progress:
     self._tenth = start * _LINES // max(total, 1)
     self._bar = None
     if self._stream.isatty():
+      columns, lines = shutil.get_terminal_size()  # 80 x 24 if not known.
       self._bar = tqdm.tqdm(
           total=total, initial=start, desc=title, file=self._stream,
-          bar_format=_BAR, dynamic_ncols=True)
+          bar_format=_BAR, ncols=columns, nrows=lines)
 
   def __enter__(self) -> 'Progress':
     return self
@@ -44,9 +46,7 @@ class Progress:
 
   def update(self, step: int, fields: dict[str, float | str]):
     """Shows that `step` steps are done, and `fields` by their names."""
-    words = '  '.join(
-        f'{name} {value if isinstance(value, str) else f"{value:.4g}"}'
-        for name, value in fields.items())
+    words = '  '.join(f'{name} {_short(x)}' for name, x in fields.items())
     if self._bar is not None:
       self._bar.set_postfix_str(words, refresh=False)
       self._bar.update(step - self._bar.n)
@@ -80,3 +80,9 @@ class Progress:
     left = elapsed / done * (self._total - step) if done > 0 else 0.0
     return (f'{tqdm.tqdm.format_interval(elapsed)} elapsed, '
             f'{tqdm.tqdm.format_interval(left)} left')
+
+
+def _short(value):
+  if isinstance(value, str):
+    return value
+  return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'

@@ -71,15 +71,23 @@ class Run:
     """
     if split not in self.splits:
       found = data.open_split(self.actor.task, split, self.folder / 'data')
-      kept, left_out = self.actor.check_lengths(list(found), split)
-      if left_out:
-        self.say(left_out)
-      self.splits[split] = kept
+      self.splits[split] = self._fitting(list(found), split)
     return self.splits[split]
 
   def transcripts(self) -> list[dict[str, str]]:
-    """The base model's corpus."""
-    return list(data.open_transcripts(self.actor.task, self.folder / 'data'))
+    """The base model's corpus, likewise without prompts that do not fit."""
+    rows = list(data.open_transcripts(self.actor.task, self.folder / 'data'))
+    found = [types.Problem(row['id'], row['prompt'], row['answer'])
+             for row in rows]
+    kept = {problem.id for problem in self._fitting(found, 'base')}
+    return [row for row in rows if row['id'] in kept]
+
+  def _fitting(self, found, split) -> list[types.Problem]:
+    """Leaves out problems with long prompts, and says so."""
+    kept, left_out = self.actor.check_lengths(found, split)
+    if left_out:
+      self.say(left_out)
+    return kept
 
   def keep_result(
       self, stage: str, result: dict | None, act: str, wall_s: float
@@ -146,10 +154,25 @@ def resolved(config: config_lib.Config) -> config_lib.Config:
   """
   if not config.model.checkpoint:
     return config
-  found = gguf.model_config(variants.weights_path(config.model.checkpoint))
-  sizes = {name: getattr(found, name) for name in gguf.FIXED}
+  path = variants.weights_path(config.model.checkpoint)
   return dataclasses.replace(
-      config, model=dataclasses.replace(config.model, **sizes))
+      config, model=gguf.model_config(path, config.model))
+
+
+def _check_devices(config, mesh):
+  """ValueError unless rows and parameters split evenly over the mesh."""
+  rollouts = config.rollout.prompts * config.rollout.samples
+  rows = {'config.rollout.prompts': config.rollout.prompts,
+          'config.evaluation.batch_size': config.evaluation.batch_size}
+  for stage, settings, total in (('base', config.base, config.base.batch_size),
+                                 ('stage1', config.stage1, rollouts),
+                                 ('stage2', config.stage2, rollouts)):
+    what = f'rows of a micro-batch (see config.{stage}.micro_batches)'
+    rows[what] = total // settings.micro_batches
+  for what, number in rows.items():
+    sharding.check_batch(mesh, what, number)
+  sharding.check_params(mesh, decoder.abstract(config.model),
+                        decoder.logical_axes(config.model))
 
 
 def open_run(
@@ -167,13 +190,10 @@ def open_run(
   Raises:
     ValueError: something does not fit; nothing was written over.
   """
+  if folder.exists() and not folder.is_dir():
+    raise ValueError(f'--workdir={folder} is a file; name a folder, new or old')
   mesh = sharding.make_mesh(config.mesh)
-  sharding.check_batch(mesh, 'config.rollout.prompts', config.rollout.prompts)
-  sharding.check_batch(mesh, 'config.evaluation.batch_size',
-                       config.evaluation.batch_size)
-  sharding.check_batch(mesh, 'config.base.batch_size', config.base.batch_size)
-  sharding.check_params(mesh, decoder.abstract(config.model),
-                        decoder.logical_axes(config.model))
+  _check_devices(config, mesh)
   task = tasks.make(config.task)
   weights = ''
   if config.model.checkpoint:

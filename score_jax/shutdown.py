@@ -3,6 +3,10 @@
 import signal
 
 
+class Stopped(Exception):
+  """The run was asked to stop; what can be kept is saved."""
+
+
 class StopRequest:
   """Catches SIGTERM, and the first SIGINT, and only remembers it.
 

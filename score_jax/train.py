@@ -21,16 +21,13 @@ from score_jax import keys
 from score_jax import metrics
 from score_jax import progress
 from score_jax import sharding
+from score_jax import shutdown
 from score_jax import types
 from score_jax import update
 from score_jax.rl import advantages
 from score_jax.rl import rewards
 from score_jax.run import Run
 from score_jax.text import prompts
-
-
-class Stopped(Exception):
-  """The run was asked to stop; its state is saved."""
 
 
 class Trained(NamedTuple):
@@ -71,7 +68,7 @@ def train_stage(
     reference: the BASE model, in both stages.
 
   Raises:
-    Stopped: after saving, when asked to.
+    shutdown.Stopped: after saving, when asked to.
     FloatingPointError: a loss or gradient is not finite.
   """
   rollout = run.config.rollout
@@ -158,8 +155,9 @@ def _loop(run, stage, steps, optimizer, params, one_step) -> Trained:
           checkpoints.save(step + 1, state, {'stage': stage, 'wall_s': wall_s})
         if run.stop.requested and not last:
           checkpoints.wait()
-          raise Stopped(f'{stage}: stopped after step {step + 1} of {steps}, '
-                        'saved; the same command goes on from there')
+          raise shutdown.Stopped(
+              f'{stage}: stopped after step {step + 1} of {steps}, saved; the '
+              'same command goes on from there')
     checkpoints.wait()
   return Trained(state.params, wall_s)
 

@@ -14,15 +14,12 @@ import math
 import pathlib
 import platform
 import subprocess
-import time
 from typing import Any, Callable
 
 import jax
 import numpy as np
-from tensorboardX import event_file_writer
-from tensorboardX.proto import event_pb2
-from tensorboardX.proto import summary_pb2
 
+from score_jax import board
 from score_jax import config as config_lib
 from score_jax import files
 
@@ -49,8 +46,10 @@ class Writer:
   ):
     self.workdir = pathlib.Path(workdir).absolute()
     self.say = say
-    self._boards = {}  # Event writers by stage.
-    self._purge_steps = {}  # By stage: TensorBoard forgets this step and later.
+    self._boards = {
+        stage: board.Board(self.workdir / 'tensorboard' / stage, stage)
+        for stage in config_lib.STAGES
+    }
     with files.named_errors(self.workdir):
       self.workdir.mkdir(parents=True, exist_ok=True)
 
@@ -75,38 +74,7 @@ class Writer:
     row = {key: _number(stage, step, key, row[key]) for key in sorted(row)}
     line = files.to_json(name, {'stage': stage, 'step': step} | row)
     files.append_line(self.workdir / name, line)
-    summary = summary_pb2.Summary(value=[
-        summary_pb2.Summary.Value(tag=f'{stage}/{key}', simple_value=value)
-        for key, value in row.items() if value is not None
-    ])
-    with files.named_errors(self._board_folder(stage)):
-      board = self._board(stage)
-      board.write_event(event_pb2.Event(
-          wall_time=time.time(), step=step, summary=summary))
-      board.flush()
-
-  def _board_folder(self, stage):
-    """One for each stage: steps start again, and TensorBoard purges by step."""
-    return self.workdir / 'tensorboard' / stage
-
-  def _board(self, stage):
-    """The event writer of a stage.
-
-    Not tensorboardX's SummaryWriter, whose thread dies silently on a full disk
-    and leaves the caller waiting for ever.
-    """
-    if stage not in self._boards:
-      folder = self._board_folder(stage)
-      folder.mkdir(parents=True, exist_ok=True)
-      # The name holds seconds only; the suffix keeps a second file apart.
-      board = event_file_writer.EventsWriter(
-          str(folder / 'events'), f'.{time.time_ns()}')
-      if stage in self._purge_steps:
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        board.write_event(event_pb2.Event(
-            step=self._purge_steps[stage], session_log=start))
-      self._boards[stage] = board
-    return self._boards[stage]
+    self._boards[stage].scalars(step, row)
 
   def rewind(self, stage: str, step: int):
     """Forgets what was logged after a step, before the run goes on from there.
@@ -123,11 +91,9 @@ class Writer:
             if _stage(path, row) not in later
             and (row['stage'] != stage or row['step'] <= step)
         ])
-    self._purge_steps[stage] = step + 1
-    self._purge_steps |= dict.fromkeys(later, 0)
-    for name in (stage, *later):
-      if name in self._boards:
-        self._boards.pop(name).close()
+    self._boards[stage].rewind(step)
+    for name in later:
+      self._boards[name].rewind(0)
 
   def transcripts(self, stage: str, rows: list[dict[str, Any]]):
     """Puts the transcripts of a stage in place of those it had."""

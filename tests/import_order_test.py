@@ -17,7 +17,7 @@ LAYERS = (
     'rollout',
     'rl',
     'update metrics',
-    'files seal checkpoint progress writer report shutdown',
+    'files seal checkpoint progress board writer report shutdown',
     'actor run',
     'evaluate train pipeline',
     'main',

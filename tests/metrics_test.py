@@ -42,9 +42,11 @@ def test_batches_of_uneven_size_add_up_without_bias():
 
 
 def test_first_and_last_of_three_attempts_are_compared():
-  counts = metrics.count([[0, 1, 1], [1, 0, 0]], [False, False],
-                         np.zeros((2, 3), bool))
-  assert (counts['i_to_c'], counts['c_to_i']) == (1, 1)
+  truncated = np.array([[0, 1, 0], [0, 1, 1], [0, 1, 1]], bool)
+  counts = metrics.count([[0, 0, 1], [1, 1, 0], [0, 1, 0]], np.zeros(3, bool),
+                         truncated)
+  assert (counts['i_to_c'], counts['c_to_i'], counts['right_t2']) == (1, 1, 1)
+  assert (counts['truncated_t1'], counts['truncated_t2']) == (0, 2)
 
 
 def test_interval_is_that_of_a_paired_sample():

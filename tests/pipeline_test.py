@@ -13,7 +13,6 @@ from score_jax import config as config_lib
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
-from score_jax import train
 from score_jax import update
 
 STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}
@@ -25,7 +24,8 @@ def _config(**changes) -> config_lib.Config:
                       head_dim=8, mlp_width=16)
   values.task.update(train_problems=64, transcripts=64)
   values.rollout.update(prompts=8, samples=2)
-  values.base.batch_size = 8
+  values.base.update(batch_size=16, micro_batches=2)
+  values.stage1.micro_batches = values.stage2.micro_batches = 2
   values.evaluation.update(problems=20, batch_size=8)
   values.checkpoints.every = 2
   for stage, steps in STEPS.items():
@@ -143,8 +143,9 @@ def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path, stops,
       run.stop.requested = (name, number) == at
 
     monkeypatch.setattr(run.writer, 'metrics', stop_there)
-    with pytest.raises(train.Stopped, match=f'{stage}: stopped after step '
-                                            f'{step} of {STEPS[stage]}, saved'):
+    with pytest.raises(shutdown.Stopped,
+                       match=f'{stage}: stopped after step {step} of '
+                             f'{STEPS[stage]}, saved'):
       _train(run)
   run = _open(tmp_path)
   _train(run)
@@ -248,7 +249,7 @@ def test_nothing_compiles_after_the_first_step(tmp_path):
 
 @pytest.mark.parametrize('changes,message', [
     ({'rollout__prompts': 4}, 'config.rollout.prompts 4 is not divisible by 8'),
-    ({'base__batch_size': 9}, 'config.base.batch_size 9 is not divisible'),
+    ({'base__batch_size': 20}, r'micro-batch \(see config.base.micro_batches\) 10'),
     ({'evaluation__batch_size': 3}, 'config.evaluation.batch_size 3'),
     ({'rollout__prompt_buckets': (10,)}, 'longer than 10 tokens'),
     ({'rollout__attempt_tokens': (13, 16)}, 'attempt 1 has 14 tokens'),

@@ -1,6 +1,7 @@
 """The live display: a bar on a terminal, few lines elsewhere."""
 
 import io
+import os
 
 import pytest
 
@@ -46,10 +47,11 @@ def test_line_holds_fields_and_times(clock):
   stream = io.StringIO()
   shown = progress.Progress('stage1', 40, start=20, stream=stream)
   clock[0] += 30.0
-  shown.update(30, {'acc@t1': 0.41237, 'delta': '+1.9', 'tokens/s': 12345.6})
+  shown.update(30, {'acc@t1': 0.41237, 'delta': '+1.9', 'tokens/s': 12345.6,
+                    'KL': 1e-7})
   assert stream.getvalue() == (
-      'stage1 30/40  acc@t1 0.4124  delta +1.9  tokens/s 1.235e+04  '
-      '[00:30 elapsed, 00:30 left]\n')
+      'stage1 30/40  acc@t1 0.4124  delta +1.9  tokens/s 12,346  '
+      'KL 1e-07  [00:30 elapsed, 00:30 left]\n')
 
 
 def test_last_step_is_told_and_a_resumed_start_is_not(clock):
@@ -82,3 +84,17 @@ def test_bar_on_a_terminal():
   # The said line has a line to itself: the bar is wiped before, redrawn after.
   assert '\ra line\n' in text
   assert text.endswith('\n')
+
+
+def test_bar_on_a_terminal_that_does_not_know_its_size():
+  ours, theirs = os.openpty()  # 0 x 0, as in some containers.
+  stream = os.fdopen(theirs, 'w')
+  with progress.Progress('stage2', 4, stream=stream) as shown:
+    shown.update(4, {'KL': 0.125})
+  stream.flush()
+  text = ''
+  while not text.endswith('\n'):
+    text += os.read(ours, 10_000).decode()
+  stream.close()
+  os.close(ours)
+  assert 'stage2 100%' in text and 'KL 0.125' in text

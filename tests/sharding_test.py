@@ -50,12 +50,21 @@ def test_heads_that_cannot_be_split_are_named():
 
 def test_parameters_are_split_as_the_table_says():
   mesh = sharding.make_mesh(config_lib.MeshConfig(2, 2, 2))
-  config = testing.model_config(vocab_size=24)
+  config = testing.model_config(vocab_size=24, tied_head=False)
   where = sharding.tree_shardings(mesh, decoder.logical_axes(config))
-  query = jax.device_put(testing.params(config)['blocks']['attention']['query'],
-                         where['blocks']['attention']['query'])
-  L, D, N, H = query.shape
-  assert query.addressable_shards[0].data.shape == (L, D // 2, N // 2, H)
+  shapes = jax.tree.map(lambda leaf, to: to.shard_shape(leaf.shape),
+                        decoder.abstract(config), where)
+  # 2 layers, width 16, 4 and 2 heads of 6, MLP 20; halved as the table says.
+  assert shapes == {
+      'embed': {'embedding': (12, 8)},
+      'head': {'kernel': (8, 12)},
+      'final_norm': {'scale': (8,)},
+      'blocks': {
+          'attention': {'query': (2, 8, 2, 6), 'key': (2, 8, 1, 6),
+                        'value': (2, 8, 1, 6), 'out': (2, 2, 6, 8)},
+          'attention_norm': {'scale': (2, 8)},
+          'mlp': {'gate': (2, 8, 10), 'up': (2, 8, 10), 'down': (2, 10, 8)},
+          'mlp_norm': {'scale': (2, 8)}}}
 
 
 def test_rows_are_split_over_data_and_fsdp():

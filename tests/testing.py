@@ -41,23 +41,25 @@ def prompts(rows: int, slots: int = 7, seed: int = 0):
 
 
 @functools.cache
-def _sampler(config, samples, attempt_tokens, temperature, stop_ids):
+def _sampler(config, samples, attempt_tokens, temperature, stop_ids, pad_id=PAD):
   return jax.jit(functools.partial(
       attempts.sample_attempts, config, samples=samples,
       attempt_tokens=attempt_tokens, temperature=temperature,
-      stop_ids=stop_ids, pad_id=PAD))
+      stop_ids=stop_ids, pad_id=pad_id))
 
 
 def sample(config=None, *, rows=4, samples=3, attempt_tokens=(6, 5), seed=0,
            step=0, temperature=1.0, stop_ids=STOPS, tree=None, numbers=None,
-           prompt=None):
+           prompt=None, splices=None, pad_id=PAD):
   """A rollout of the small model."""
   config = config or model_config()
   tree = params(config) if tree is None else tree
   tokens, valid = prompt or prompts(rows)
-  splice = jnp.array([7, 8, 9], jnp.int32)
+  if splices is None:
+    splices = ((7, 8, 9),) * (len(attempt_tokens) - 1)
   if numbers is None:
     numbers = np.arange(len(tokens) * samples, dtype=np.int32)
-  return _sampler(config, samples, attempt_tokens, temperature, stop_ids)(
-      tree, tokens, valid, (splice,) * (len(attempt_tokens) - 1),
+  return _sampler(config, samples, attempt_tokens, temperature, stop_ids,
+                  *([] if pad_id == PAD else [pad_id]))(
+      tree, tokens, valid, tuple(jnp.array(ids, jnp.int32) for ids in splices),
       keys.purpose_key(seed, 'rollout'), np.int32(step), numbers)

@@ -89,8 +89,10 @@ def num_params(config: ModelConfig) -> int:
 
 
 def cast(config: ModelConfig, params: types.Params) -> types.Params:
-  """The parameters in the dtype that the model computes in."""
-  return jax.tree.map(lambda w: w.astype(config.dtype), params)
+  """The parameters as `forward` uses them: norms in float32, the rest cast."""
+  return jax.tree_util.tree_map_with_path(
+      lambda path, w: w if path[-1].key == 'scale' else w.astype(config.dtype),
+      params)
 
 
 def unroll(config: ModelConfig, params: types.Params) -> types.Params:
@@ -101,9 +103,10 @@ def unroll(config: ModelConfig, params: types.Params) -> types.Params:
 
 def head(config: ModelConfig, params: types.Params) -> jax.Array:
   """The output matrix [D, V]."""
-  if config.tied_head:
-    return params['embed']['embedding'].T
-  return params['head']['kernel']
+  head_DV = (params['embed']['embedding'].T if config.tied_head
+             else params['head']['kernel'])
+  # Whole along D: gathered here once, not at every token or chunk.
+  return sharding.constrain(head_DV, None, 'vocab')
 
 
 def logits(hidden: jax.Array, head_DV: jax.Array) -> jax.Array:
@@ -167,7 +170,9 @@ def forward(
     valid mean nothing.
   """
   T, S = tokens_BT.shape[1], valid_BS.shape[1]
-  x = params['embed']['embedding'].astype(config.dtype)[tokens_BT]
+  table_VD = params['embed']['embedding'].astype(config.dtype)
+  # Whole along D, so that a lookup moves rows of the batch nowhere.
+  x = sharding.constrain(table_VD, 'vocab', None)[tokens_BT]
   x = sharding.constrain(x, 'batch', None, None)
   causal_TS = jnp.arange(S)[None] <= slot + jnp.arange(T)[:, None]
   mask_BTS = valid_BS[:, None] & causal_TS[None]

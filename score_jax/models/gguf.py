@@ -7,7 +7,6 @@ once; training goes on in float32.
 
 import dataclasses
 import os
-from typing import Any
 
 from flax import traverse_util
 import numpy as np
@@ -19,40 +18,23 @@ from score_jax.text import gguf_file
 
 
 def model_config(
-    path: str | os.PathLike, **overrides: Any
+    path: str | os.PathLike,
+    model: config_lib.ModelConfig = config_lib.ModelConfig(),
 ) -> config_lib.ModelConfig:
-  """The model in a GGUF file.
+  """`model` with the sizes of the one in a GGUF file; reads no weights.
 
   Args:
-    path: the file; `checkpoint` of the result.
-    **overrides: fields of `ModelConfig` that the file does not decide, such as
-      `dtype` or `remat`.
+    path: the file.
+    model: what the file does not decide, such as `dtype` or `remat`.
 
   Raises:
-    ValueError: no whole GGUF file, another architecture, or overrides that are
-      unknown or contradict the file.
-  """
-  found = gguf_config.read(gguf_file.GgufFile(path))
-  known = [field.name for field in dataclasses.fields(found)]
-  for name in overrides:
-    if name not in known:
-      raise ValueError(f'unknown field config.model.{name}'
-                       f'{config_lib.nearest(name, known)}')
-  config = dataclasses.replace(found, **overrides)
-  gguf_config.check_same(path, config, found)
-  return config
-
-
-def check(path: str | os.PathLike, config: config_lib.ModelConfig):
-  """Checks that the file holds the weights of this model; reads no weights.
-
-  Raises:
-    ValueError: as `load_params`, or fields of `config` differ from the file's.
+    ValueError: as `load_params`.
   """
   file = gguf_file.GgufFile(path)
-  found = gguf_config.read(file)
-  gguf_config.check_same(path, config, found)
+  sizes = gguf_config.sizes(file)
+  found = dataclasses.replace(model, **sizes)
   _check_tensors(file, found)
+  return found
 
 
 def load_params(path: str | os.PathLike) -> types.Params:
@@ -67,7 +49,8 @@ def load_params(path: str | os.PathLike) -> types.Params:
       listed; or weights that are not finite.
   """
   file = gguf_file.GgufFile(path)
-  config = gguf_config.read(file)
+  config = dataclasses.replace(
+      config_lib.ModelConfig(), **gguf_config.sizes(file))
   _check_tensors(file, config)
   params = {}
   for target, (name, shape, turn) in _table(config).items():

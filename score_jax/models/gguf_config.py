@@ -1,21 +1,16 @@
 """The model configuration that the metadata of a llama-type GGUF file give."""
 
-import os
+from typing import Any
 
 import numpy as np
 
-from score_jax import config as config_lib
 from score_jax.text import gguf_file
 
 ARCHITECTURE = 'llama'
 
-FIXED = ('vocab_size', 'num_layers', 'width', 'num_heads', 'num_kv_heads',
-         'head_dim', 'mlp_width', 'rope_base', 'norm_eps', 'tied_head')
-"""Fields of `ModelConfig` that the file decides."""
 
-
-def read(file: gguf_file.GgufFile) -> config_lib.ModelConfig:
-  """The model that a file describes; `checkpoint` is its path.
+def sizes(file: gguf_file.GgufFile) -> dict[str, Any]:
+  """The fields of `config.ModelConfig` that a file decides.
 
   Raises:
     ValueError: another architecture, a form of it that `models.decoder` does
@@ -29,7 +24,7 @@ def read(file: gguf_file.GgufFile) -> config_lib.ModelConfig:
     )
   width = _size(file, 'embedding_length')
   heads = _size(file, 'attention.head_count')
-  config = config_lib.ModelConfig(
+  found = dict(
       vocab_size=_vocab_size(file),
       num_layers=_size(file, 'block_count', most=len(file.tensors)),
       width=width,
@@ -41,10 +36,9 @@ def read(file: gguf_file.GgufFile) -> config_lib.ModelConfig:
       norm_eps=_shortest(
           file.require(_field('attention.layer_norm_rms_epsilon'), float)),
       tied_head='output.weight' not in file.tensors,
-      checkpoint=file.path,
   )
-  _refuse_other_forms(file, config)
-  return config
+  _refuse_other_forms(file, found)
+  return found
 
 
 def _field(name):
@@ -64,9 +58,9 @@ def _size(file, name, default=None, most=2**31):
   return value
 
 
-def _refuse_other_forms(file, config):
+def _refuse_other_forms(file, found):
   """Llama-type models whose forward pass is not that of `models.decoder`."""
-  H, N, K = config.head_dim, config.num_heads, config.num_kv_heads
+  H, N, K = (found[name] for name in ('head_dim', 'num_heads', 'num_kv_heads'))
   rotated = _size(file, 'rope.dimension_count', H)
   values = _size(file, 'attention.value_length', H)
   scaling = file.get(_field('rope.scaling.type'), str, 'none')
@@ -88,19 +82,3 @@ def _vocab_size(file):
 def _shortest(value: float) -> float:
   """The float32 `value` as it was written: 1e-05, not 9.99999974e-06."""
   return float(str(np.float32(value)))
-
-
-def check_same(
-    path: str | os.PathLike,
-    config: config_lib.ModelConfig,
-    found: config_lib.ModelConfig,
-):
-  """ValueError where `config` and the one `found` in the file differ."""
-  wrong = [f'{name} is {getattr(config, name)} and the file has '
-           f'{getattr(found, name)}'
-           for name in FIXED if getattr(config, name) != getattr(found, name)]
-  if wrong:
-    raise ValueError(
-        f'config.model does not fit {path}: {"; ".join(wrong)}; take the '
-        'values of the file'
-    )

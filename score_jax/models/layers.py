@@ -7,6 +7,7 @@ are listed in `score_jax.types`.
 """
 
 from collections.abc import Callable
+import math
 
 from flax import nnx
 import jax
@@ -27,6 +28,23 @@ def _param(
   """
   value = jax.random.normal(rngs.params(), shape, jnp.float32)
   return nnx.Param(value * (fan_in * branches) ** -0.5, axes=axes)
+
+
+def linear(x: jax.Array, weight: jax.Array, outs: int) -> jax.Array:
+  """Contracts the last axes of `x` with the first of `weight`.
+
+  As one product of two matrices, which XLA's CPU backend runs about twice as
+  fast, forwards and backwards, as the same einsum over [B, T].
+
+  Args:
+    x: [B, T, ...], in the dtype of the activations.
+    weight: float32, as many axes of `x` in front, then `outs` axes.
+    outs: axes of the result after [B, T].
+  """
+  B, T = x.shape[:2]
+  shape = weight.shape[weight.ndim - outs :]
+  matrix = weight.astype(x.dtype).reshape(-1, math.prod(shape))
+  return (x.reshape(B * T, -1) @ matrix).reshape(B, T, *shape)
 
 
 class RMSNorm(nnx.Module):
@@ -70,10 +88,8 @@ class Attention(nnx.Module):
 
   def project(self, x_BTD: jax.Array, positions_BT: jax.Array):
     """Query [B, T, N, H], key and value [B, K, T, H] of these tokens."""
-    dtype = x_BTD.dtype
-    q = jnp.einsum('btd,dnh->btnh', x_BTD, self.query[...].astype(dtype))
-    k = jnp.einsum('btd,dkh->btkh', x_BTD, self.key[...].astype(dtype))
-    v = jnp.einsum('btd,dkh->btkh', x_BTD, self.value[...].astype(dtype))
+    q, k, v = (linear(x_BTD, weight[...], 2)
+               for weight in (self.query, self.key, self.value))
     q = rotate(q, positions_BT, self.rope_base)
     k = rotate(k, positions_BT, self.rope_base)
     return q, k.swapaxes(1, 2), v.swapaxes(1, 2)
@@ -88,8 +104,7 @@ class Attention(nnx.Module):
     scores = jnp.where(mask_BTS[:, None, None], scores, _MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
     mixed = jnp.einsum('bkgts,bksh->btkgh', weights, v_BKSH)
-    mixed = mixed.reshape(B, T, N, H)
-    return jnp.einsum('btnh,nhd->btd', mixed, self.out[...].astype(mixed.dtype))
+    return linear(mixed.reshape(B, T, N * H), self.out[...], 1)
 
 
 class MLP(nnx.Module):
@@ -103,9 +118,8 @@ class MLP(nnx.Module):
                        branches=2 * config.num_layers)
 
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
-    gate, up, down = (w[...].astype(x_BTD.dtype)
-                      for w in (self.gate, self.up, self.down))
-    return (jax.nn.silu(x_BTD @ gate) * (x_BTD @ up)) @ down
+    gate, up = (linear(x_BTD, w[...], 1) for w in (self.gate, self.up))
+    return linear(jax.nn.silu(gate) * up, self.down[...], 1)
 
 
 class Block(nnx.Module):

@@ -11,6 +11,8 @@ import pytest
 from score_jax import config as config_lib
 from score_jax.models import decoder
 from score_jax.models import gguf
+from score_jax.models import gguf_config
+from score_jax.text import gguf_file
 from score_jax.models import variants
 
 # All sizes different, so that no transposition goes unseen.
@@ -78,7 +80,7 @@ def test_config_is_that_of_the_file(path):
   assert gguf.model_config(write(path)) == config_lib.ModelConfig(
       vocab_size=V, num_layers=L, width=D, num_heads=N, num_kv_heads=K,
       head_dim=H, mlp_width=F, rope_base=100_000.0, norm_eps=1e-5,
-      tied_head=True, checkpoint=str(path))
+      tied_head=True)
 
 
 def test_config_of_an_untied_file_with_defaults(path):
@@ -87,34 +89,23 @@ def test_config_of_an_untied_file_with_defaults(path):
                        'embedding_length': 24})
   write(path, {**matrices(tied=False), 'token_embd.weight': np.ones((V, 24))},
         metadata)
-  config = gguf.model_config(path)
-  assert (config.tied_head, config.head_dim, config.num_kv_heads,
-          config.rope_base) == (False, 6, N, 10_000.0)
+  sizes = gguf_config.sizes(gguf_file.GgufFile(path))
+  assert (sizes['tied_head'], sizes['head_dim'], sizes['num_kv_heads'],
+          sizes['rope_base']) == (False, 6, N, 10_000.0)
 
 
-def test_overrides(path):
+def test_what_the_file_does_not_decide_is_kept(path):
   write(path)
-  config = gguf.model_config(path, dtype='bfloat16', remat='none', width=D)
-  assert config == dataclasses.replace(
-      gguf.model_config(path), dtype='bfloat16', remat='none')
-  with pytest.raises(ValueError, match='width is 64 and the file has 10'):
-    gguf.model_config(path, width=64)
-  with pytest.raises(ValueError, match="remta; did you mean 'remat'"):
-    gguf.model_config(path, remta='none')
+  model = config_lib.ModelConfig(dtype='bfloat16', width=64, tokenizer='t')
+  assert gguf.model_config(path, model) == dataclasses.replace(
+      gguf.model_config(path), dtype='bfloat16', tokenizer='t')
 
 
-def test_check_compares_with_the_file(path):
-  config = gguf.model_config(write(path))
-  gguf.check(path, dataclasses.replace(config, dtype='bfloat16'))
-  wrong = dataclasses.replace(config, num_layers=3, norm_eps=1e-6)
-  message = refusal(path, lambda path: gguf.check(path, wrong))
-  assert 'num_layers is 3 and the file has 2' in message
-  assert 'norm_eps is 1e-06 and the file has 1e-05' in message
+def test_config_is_refused_where_tensors_are_missing(path):
   tensors = matrices()
   del tensors['output_norm.weight']
   write(path, tensors)
-  assert 'missing: output_norm.weight' in refusal(
-      path, lambda path: gguf.check(path, config))
+  assert 'missing: output_norm.weight' in refusal(path, gguf.model_config)
 
 
 @pytest.mark.parametrize('tied', [True, False])

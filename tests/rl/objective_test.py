@@ -96,6 +96,14 @@ def test_normalisers_by_hand():
       objective.normalisers(jnp.zeros_like(attempt), 2, 'token'), [1, 1])
 
 
+def test_normalisers_divide_each_attempt_whole():
+  # The two sums by hand above: policy 9 and 3.75, penalty 0.15 and 1.4.
+  loss = objective.fused_loss(
+      _stats(), ATTEMPT_BT, jnp.array([[3.0, 5.0]]), (0.5, 2.0),
+      jnp.array([4.0, 2.0]), kl_credit='token')
+  np.testing.assert_allclose(loss, 9.15 / 4 + 5.15 / 2, rtol=1e-6)
+
+
 def test_token_sums_by_hand():
   stats = logprobs.TokenStatistics(LOGP_BT, 2 * KL_BT, REF_LOGP_BT, KL_BT)
   sums = objective.token_sums(stats, ATTEMPT_BT, LOGP_BT + 0.5, 2)

@@ -7,9 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_jax import types
 from score_jax import update
 from score_jax.models import decoder
 from score_jax.rl import logprobs
+from score_jax.rollout import attempts
+from score_jax.rollout import decode
 from tests import testing
 
 SPLICE = [7, 8, 9]
@@ -161,10 +164,22 @@ def test_stacked_and_unrolled_layers_sample_the_same():
 
 def test_a_third_attempt_is_a_matter_of_configuration():
   config = testing.model_config()
-  rollout = testing.sample(config, attempt_tokens=(6, 5, 4))
-  assert rollout.layout.starts == (7, 17, 26)
+  splices = (tuple(SPLICE), (10, 11))
+  rollout = testing.sample(config, attempt_tokens=(6, 5, 4), splices=splices)
+  assert rollout.layout.starts == (7, 17, 25)
   assert rollout.length_BA.shape == (12, 3)
   assert (rollout.length_BA > 0).all()
+  # Each attempt is closed where it, and not another, was truncated.
+  truncated = np.asarray(rollout.truncated_BA)
+  assert (truncated[:, 0] != truncated[:, 1]).any()
+  for a, ids in enumerate(splices):
+    end = rollout.layout.starts[a + 1]
+    slots = slice(end - len(ids) - 1, end)
+    np.testing.assert_array_equal(
+        rollout.valid_BS[:, slots],
+        np.insert(np.ones((12, len(ids)), bool), 0, truncated[:, a], axis=1))
+    np.testing.assert_array_equal(
+        rollout.tokens_BS[:, slots][:, 1:], np.tile(ids, (12, 1)))
   got = update.of_attempts(rollout.logp_BS, rollout.layout)
   expected = _trainer_logps(config, testing.params(config), rollout)
   np.testing.assert_allclose(got, expected, atol=1e-5)
@@ -185,12 +200,47 @@ def test_one_program_for_all_steps_of_a_bucket():
 
 
 def test_the_loop_ends_when_every_row_has():
-  # With every id a stop, one token ends each attempt; the slots behind it were
-  # never written, so they still hold what the sequences were born with.
-  config = testing.model_config()
-  everything = tuple(range(testing.VOCAB))
-  rollout = testing.sample(config, stop_ids=everything)
-  assert (rollout.length_BA == 1).all() and not rollout.truncated_BA.any()
+  # With every id a stop, one token ends the attempt; the cache behind it was
+  # never written, so it still holds what it was born with.
+  config = testing.model_config(unroll_decode=False)
+  tree, (prompt, valid) = testing.params(config), testing.prompts(2)
+  layout = types.Layout(7, (6,), ())
+
+  @jax.jit
+  def attempt(prompt, valid):
+    rows = attempts._prefill(config, tree, prompt, valid, 1, layout,
+                             testing.PAD)
+    return decode.decode_attempt(
+        config, tree, rows, jax.random.split(jax.random.key(0), 2), attempt=1,
+        start=7, length=6, temperature=1.0,
+        stop_ids=tuple(range(testing.VOCAB)), pad_id=testing.PAD)
+
+  rows, ended = attempt(prompt, valid)
+  assert ended.all() and (np.sum(rows.attempt_BS, axis=1) == 1).all()
+  for cache_LBKSH in rows.cache:
+    written = np.abs(cache_LBKSH).max(axis=(0, 1, 2, 4)) > 0
+    np.testing.assert_array_equal(written, np.arange(13) < 8)
+
+
+def test_what_stands_in_the_padding_does_not_matter():
+  tokens, valid = testing.prompts(4)
+  noisy = testing.sample(prompt=(np.where(valid, tokens, 11), valid))
+  plain = testing.sample()
+  np.testing.assert_array_equal(noisy.tokens_BS, plain.tokens_BS)
+  np.testing.assert_array_equal(noisy.logp_BS, plain.logp_BS)
+
+
+def test_a_pad_id_that_is_a_stop_id_ends_no_attempt():
+  # As in SmolLM2, where both are <|im_end|>: dead slots differ, nothing else.
+  plain = testing.sample()
+  rollout = testing.sample(pad_id=testing.STOP)
+  for name in ('valid_BS', 'attempt_BS', 'logp_BS', 'length_BA',
+               'truncated_BA'):
+    np.testing.assert_array_equal(getattr(rollout, name), getattr(plain, name),
+                                  err_msg=name)
+  np.testing.assert_array_equal(
+      rollout.tokens_BS,
+      np.where(plain.valid_BS, plain.tokens_BS, testing.STOP))
 
 
 def test_samples_share_one_prefill():
@@ -207,7 +257,6 @@ def test_samples_share_one_prefill():
 
 
 def test_layout_refuses_a_wrong_number_of_splices():
-  from score_jax import types
   with pytest.raises(ValueError, match='3 attempts need 2 splices, got 1'):
     types.Layout(4, (1, 1, 1), (2,))
   layout = types.Layout(4, (3, 2), (5,))

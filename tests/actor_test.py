@@ -1,0 +1,101 @@
+"""The actor: what the sampler is given, and how what it returns is graded."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from score_jax import actor as actor_lib
+from score_jax import config as config_lib
+from score_jax import sharding
+from score_jax import tasks
+from score_jax import types
+from score_jax.text import tokenizer as tokenizer_lib
+
+PROBLEMS = [types.Problem('a', '4+3+2', '9'), types.Problem('b', '5+1', '6')]
+LAYOUT = types.Layout(3, (12, 12), (2,))
+
+
+@pytest.fixture(scope='module', name='actor')
+def _actor():
+  config = config_lib.from_dict(
+      {'rollout': {'prompt_buckets': (6, 9, 12), 'attempt_tokens': (8, 8)}})
+  task = tasks.make(config.task)
+  return actor_lib.Actor(config, task, tokenizer_lib.load(task.tokenizer),
+                         sharding.make_mesh(config_lib.MeshConfig()))
+
+
+def _rollout(actor, texts, truncated=()):
+  """As if the sampler had written these attempts, [B][A] texts."""
+  shape = len(texts), LAYOUT.slots
+  tokens, attempt = np.full(shape, 5, np.int32), np.zeros(shape, np.int32)
+  for row, attempts in enumerate(texts):
+    for a, (start, text) in enumerate(zip(LAYOUT.starts, attempts)):
+      ids = actor.tokenizer.encode(text)
+      if (row, a) not in truncated:
+        ids += actor.tokenizer.stop_ids[:1]
+      tokens[row, start : start + len(ids)] = ids
+      attempt[row, start : start + len(ids)] = a + 1
+  cut = np.array([[(row, a) in truncated for a in range(2)]
+                  for row in range(len(texts))])
+  return types.Rollout(
+      tokens, attempt > 0, attempt, np.zeros(shape, np.float32),
+      np.stack([(attempt == 1).sum(1), (attempt == 2).sum(1)], axis=1), cut,
+      LAYOUT)
+
+
+def test_rows_are_graded_against_their_own_problem(actor):
+  # Two samples a problem, adjacent: right-wrong, cut-right; wrong-wrong with
+  # one answer in two spellings, and attempts that are empty.
+  texts = [['7+2=9, so 9', '7+2=8, so 8'], ['7+2=', '7+2=9, so 9'],
+           ['5+1=9, so 9', '5, so 9'], ['', '']]
+  graded = actor.grade(PROBLEMS, _rollout(actor, texts, {(1, 0)}))
+  assert graded.texts == texts
+  np.testing.assert_array_equal(graded.grades_BA,
+                                [[1, 0], [0, 1], [0, 0], [0, 0]])
+  assert graded.counts == {
+      'n': 4, 'right_t1': 1, 'right_t2': 1, 'i_to_c': 1, 'c_to_i': 1,
+      'unchanged': 2, 'truncated_t1': 1, 'truncated_t2': 0}
+
+
+@pytest.mark.parametrize('first,last,same', [
+    ('7+2=9, so 9', '5, so 9', True),  # One answer, two texts.
+    ('7+2=9, so 9', '7+2=9, so 8', False),
+    ('7+', '7+', True),  # No answer, one text.
+    ('7+', '7, so 7', False),
+    ('7+', '2+', False),  # No answer twice is not one answer.
+])
+def test_same_answer(actor, first, last, same):
+  assert actor.same_answer(first, last) == same
+  assert actor.same_answer(last, first) == same
+
+
+@pytest.mark.parametrize('prompts,bucket', [
+    (['5+1', '4+3'], 6), (['5+1', '4+3+2'], 6), (['5+1', '4+3+2+1'], 9)])
+def test_the_sampler_gets_rows_keys_and_the_smallest_bucket(
+    actor, prompts, bucket, monkeypatch):
+  seen = {}
+
+  def program(params, tokens, valid, splices, key, step, rows, **settings):
+    seen.update(locals())
+
+  monkeypatch.setattr(actor, 'program', program)
+  chosen = [types.Problem(str(n), text, '') for n, text in enumerate(prompts * 4)]
+  key = jax.random.key(3)
+  actor.sample('params', chosen, key, 5, samples=3, temperature=0.5)
+  assert seen['params'] == 'params' and seen['key'] is key
+  assert seen['step'] == 5 and seen['step'].dtype == np.int32
+  assert seen['settings'] == {'samples': 3, 'temperature': 0.5}
+  np.testing.assert_array_equal(seen['rows'], np.arange(24))
+  assert seen['tokens'].shape == seen['valid'].shape == (8, bucket)
+  for problem, tokens, valid in zip(chosen, np.asarray(seen['tokens']),
+                                    np.asarray(seen['valid'])):
+    assert tokens[valid].tolist() == actor.prompt_ids(problem.prompt)
+  assert len(seen['splices']) == 1
+
+
+def test_the_layout_is_that_of_the_sampler(actor):
+  layout = actor.layout(9)
+  assert dataclasses.astuple(layout) == (
+      9, (8, 8), (1 + len(actor.splices[0]),))

@@ -1,0 +1,148 @@
+"""The command as a user meets it, without seconds of imports each time.
+
+`start` runs `python -m score_jax.main ARGS` in a process forked from one that
+has imported everything but `score_jax.main`, and in which JAX has no backend
+yet: every run parses its own flags, has its own device and its own exit.
+"""
+
+import builtins
+from collections.abc import Sequence
+import dataclasses
+import functools
+import io
+import multiprocessing
+import os
+import pathlib
+import re
+import runpy
+import signal
+import sys
+
+import jax
+
+_FORKS = multiprocessing.get_context('forkserver')
+_FORKS.set_forkserver_preload([
+    'tests.door', 'score_jax.pipeline', 'score_jax.report'])
+_HANGS_S = 300
+
+STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}
+TINY = (
+    '--config=experiments/stage2.py',
+    '--config.model.num_layers=1', '--config.model.width=16',
+    '--config.model.num_heads=2', '--config.model.num_kv_heads=1',
+    '--config.model.head_dim=8', '--config.model.mlp_width=16',
+    '--config.task.train_problems=64', '--config.task.transcripts=64',
+    '--config.rollout.prompts=8', '--config.rollout.samples=2',
+    '--config.base.batch_size=8', '--config.evaluation.problems=20',
+    '--config.evaluation.batch_size=8', '--config.checkpoints.every=2',
+    *(f'--config.{stage}.steps={steps}' for stage, steps in STEPS.items()),
+)
+"""A whole run in seconds; the steps of its stages are `STEPS`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+  """What a command leaves: exit code (-N: killed by signal N), its output."""
+
+  code: int
+  out: str
+  err: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+  """What happens when a run opens a file to write it.
+
+  Attributes:
+    path: a regular expression, found in the file's path.
+    time: the first time is 1.
+    what: a signal that the run gets then; or None: from then on the disk is
+      full for such files, as /dev/full is.
+  """
+
+  path: str
+  time: int = 1
+  what: signal.Signals | None = None
+
+
+class Running:
+  """A command that runs."""
+
+  def __init__(self, args: Sequence[str], folder: pathlib.Path, *setup):
+    self._outputs = [folder / 'stdout.txt', folder / 'stderr.txt']
+    self._process = _FORKS.Process(
+        target=_run, args=(list(args), self._outputs, *setup))
+    self._process.start()
+
+  def wait(self) -> Ended:
+    """Waits for the end of the command; TimeoutError if it hangs."""
+    self._process.join(_HANGS_S)
+    texts = [path.read_text() for path in self._outputs]
+    if self._process.exitcode is None:
+      self._process.kill()
+      raise TimeoutError('\n'.join(texts))
+    return Ended(self._process.exitcode, *texts)
+
+
+def call(
+    args: Sequence[str],
+    folder: pathlib.Path,
+    fault: Fault | None = None,
+) -> Ended:
+  """Runs the command to its end.
+
+  Args:
+    args: its flags.
+    folder: where files of its output go; compiled programs are kept beside it.
+    fault: what goes wrong.
+  """
+  return Running(args, folder, folder.parent / 'compiled', fault).wait()
+
+
+@functools.cache
+def finished(root: pathlib.Path) -> tuple[pathlib.Path, Ended]:
+  """The workdir of a whole run that nothing interrupted, and its output.
+
+  Args:
+    root: pytest's folder of the session, so that the run is made once in it.
+  """
+  folder = root / 'door'
+  folder.mkdir()
+  ended = call([*TINY, f'--workdir={folder / "finished"}'], folder)
+  assert ended.code == 0, ended.err
+  return folder / 'finished', ended
+
+
+def tree(folder: pathlib.Path) -> dict[str, bytes]:
+  """Every file of a folder."""
+  return {str(path.relative_to(folder)): path.read_bytes()
+          for path in folder.rglob('*') if path.is_file()}
+
+
+def _run(args, outputs, compiled, fault):
+  for number, path in zip((1, 2), outputs):
+    os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+  os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0'
+  jax.config.update('jax_compilation_cache_dir', str(compiled))
+  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  if fault is not None:
+    io.open = builtins.open = _open_with(fault)
+  sys.argv = ['score_jax.main', *args]
+  runpy.run_module('score_jax.main', run_name='__main__', alter_sys=True)
+
+
+def _open_with(fault):
+  """The function `open`, in which the fault happens."""
+  really_open, times = io.open, 0
+
+  def opened(path, mode='r', *args, **kwargs):
+    nonlocal times
+    if mode[0] in 'aw' and re.search(fault.path, str(path)):
+      times += 1
+      if fault.what is None and times >= fault.time:
+        path = '/dev/full'
+      elif times == fault.time:
+        os.kill(os.getpid(), fault.what)
+    return really_open(path, mode, *args, **kwargs)
+
+  return opened

@@ -1,0 +1,181 @@
+"""Runs that are stopped, killed or out of disk go on as if nothing had been."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1
+import pytest
+
+from tests import door
+
+ROOT = pathlib.Path(__file__).parent.parent
+FULL = 'No space left on device'
+
+
+@pytest.fixture(name='finished')
+def _finished(tmp_path_factory):
+  return door.finished(tmp_path_factory.getbasetemp())[0]
+
+
+@pytest.fixture(name='start')
+def _start(finished, tmp_path):
+  """Starts the command in a new workdir, where a fault may happen."""
+  return lambda fault=None: door.call(
+      [*door.TINY, f'--workdir={tmp_path}'], finished.parent, fault)
+
+
+def _same(workdir, finished):
+  """That two finished workdirs hold the same, and nothing is left over."""
+  for name in ('metrics.jsonl', 'transcripts.jsonl'):
+    assert (workdir / name).read_bytes() == (finished / name).read_bytes()
+  stages = lambda folder: json.loads(
+      (folder / 'results.json').read_text())['stages']
+  assert stages(workdir) == stages(finished)
+  for path in finished.glob('checkpoints/*/*'):
+    mine, theirs = _arrays(workdir / path.relative_to(finished)), _arrays(path)
+    assert jax.tree.structure(mine) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs)):
+      assert a.dtype == b.dtype
+      np.testing.assert_array_equal(a, b)
+  assert _names(workdir) == _names(finished)
+
+
+def _arrays(path):
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # It is restored as it was sharded.
+    return jax.device_get(v1.load(path))
+
+
+def _names(workdir):
+  """Files, without those whose names depend on clock, contents or chance."""
+  # TFDS never reads what an interrupted preparation leaves, nor deletes it.
+  return {name for name in door.tree(workdir)
+          if not re.search('^tensorboard|/d/|/incomplete[.]', name)}
+
+
+def _last_line(ended):
+  """The one line that says why a run ended."""
+  *lines, last = ended.err.splitlines()
+  assert last.startswith('score_jax: ')
+  assert not any(line.startswith('score_jax: ') for line in lines)
+  return last
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(start, tmp_path, finished):
+  # During the last step of the base: the evaluation after it is what stops.
+  ended = start(door.Fault('timings.jsonl$', 4, signal.SIGTERM))
+  assert ended.code == 143
+  assert _last_line(ended) == (
+      'score_jax: evaluate base: stopped after 8 of 20 problems; the same '
+      'command begins this evaluation again')
+  # During a step after which no checkpoint is due.
+  ended = start(door.Fault('metrics.jsonl$', 1, signal.SIGTERM))
+  assert ended.code == 143
+  assert _last_line(ended) == (
+      'score_jax: stage1: stopped after step 1 of 3, saved; the same command '
+      'goes on from there')
+  assert (tmp_path / 'checkpoints' / 'stage1' / '1').is_dir()
+  ended = start()
+  assert ended.code == 0, ended.err
+  assert 'stage1: goes on from step 1\n' in ended.out
+  assert ((tmp_path / 'metrics.jsonl').read_bytes()
+          == (finished / 'metrics.jsonl').read_bytes())
+
+
+def test_killed_between_and_inside_of_writes(start, tmp_path, finished):
+  for fault in (
+      ('problem_set', 1), ('metrics.jsonl$', 3), (r'base/4\.partial.*META', 1),
+      (r'stage1/2\.partial/SEAL', 1), ('transcripts.jsonl.partial', 1),
+      ('results.json.partial', 1)):
+    ended = start(door.Fault(*fault, signal.SIGKILL))
+    assert ended.code == -signal.SIGKILL, (fault, ended)
+  assert start().code == 0
+  _same(tmp_path, finished)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(start, tmp_path, finished):
+  ended = start(door.Fault('metrics.jsonl$', 6))  # Stage I, step 2.
+  assert ended.code == 2
+  assert f'{tmp_path}/metrics.jsonl: {FULL}' in _last_line(ended)
+  ended = start(door.Fault(r'stage1/3\.partial'))
+  assert ended.code == 2
+  line = _last_line(ended)
+  for words in ('the checkpoint of step 3 could not be saved',
+                f'{tmp_path}/checkpoints/stage1', 'last whole one is of step 2',
+                'free some space and start again with the same --workdir'):
+    assert words in line
+  ended = start()
+  assert ended.code == 0, ended.err
+  assert 'stage1: goes on from step 2\n' in ended.out
+  _same(tmp_path, finished)
+
+
+def _command(workdir, cache):
+  """The command as a real process with the default flags of XLA."""
+  environ = {k: v for k, v in os.environ.items() if k not in (
+      'XLA_FLAGS', 'NPROC')}
+  environ |= {'JAX_COMPILATION_CACHE_DIR': str(cache),
+              'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+  with open(f'{workdir}.log', 'w') as log:
+    return subprocess.Popen(
+        [sys.executable, '-m', 'score_jax.main', *door.TINY,
+         *(f'--config.{stage}.steps=8' for stage in door.STEPS),
+         f'--workdir={workdir}'],
+        cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path):
+  whole, workdir, cache = (tmp_path / name for name in ('a', 'b', 'cache'))
+  assert _command(whole, cache).wait() == 0
+  log = pathlib.Path(f'{workdir}.log')
+  logged = lambda words: lambda: words in log.read_text()
+  half = lambda stage: lambda: any(
+      (workdir / 'checkpoints' / stage).glob('*.partial*'))
+  moments = [
+      logged('workdir:'), logged('base 2/8'), half('base'),
+      logged('evaluate base'), logged('stage1 1/8'), half('stage1'),
+      logged('stage1 6/8'), logged('evaluate stage1'), half('stage2'),
+      logged('stage2 3/8'), logged('evaluate stage2')]
+  rng = random.Random(0)
+  torn = kills = 0
+  for moment in moments:
+    process = _command(workdir, cache)
+    while process.poll() is None and not moment():
+      time.sleep(0.001)
+    time.sleep(rng.choice((0.0, 0.0, rng.uniform(0, 0.5))))
+    process.kill()
+    kills += process.wait() == -signal.SIGKILL
+    torn += any(workdir.glob('checkpoints/*/*.partial*'))
+  assert kills > 6 and torn
+  assert _command(workdir, cache).wait() == 0, log.read_text()
+  _same(workdir, whole)
+
+
+@pytest.mark.slow
+def test_sigterm_from_outside(tmp_path):
+  cache = tmp_path / 'cache'
+  whole, workdir = tmp_path / 'a', tmp_path / 'b'
+  assert _command(whole, cache).wait() == 0
+  log = pathlib.Path(f'{workdir}.log')
+  codes = []
+  for words in ('base 1/8', 'evaluate base', 'stage1 2/8', 'stage2 1/8'):
+    process = _command(workdir, cache)
+    while process.poll() is None and words not in log.read_text():
+      time.sleep(0.001)
+    process.terminate()
+    codes.append(process.wait())
+  assert set(codes) <= {0, 143} and 143 in codes
+  assert _command(workdir, cache).wait() == 0, log.read_text()
+  assert ((workdir / 'metrics.jsonl').read_bytes()
+          == (whole / 'metrics.jsonl').read_bytes())
