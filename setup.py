@@ -31,7 +31,9 @@ setuptools.setup(
     ],
     extras_require={
         'gguf': ['gguf>=0.19'],
-        'test': ['gguf>=0.19', 'hypothesis', 'pytest>=8'],
+        'parity': ['accelerate', 'gguf>=0.19', 'torch==2.13.0',
+                   'transformers==5.23.0'],
+        'test': ['gguf>=0.19', 'hypothesis', 'pytest>=8', 'pytest-xdist'],
         'tpu': ['jax[tpu]'],
     },
 )

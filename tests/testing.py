@@ -41,7 +41,7 @@ def prompts(rows: int, slots: int = 7, seed: int = 0):
 
 
 @functools.cache
-def _sampler(config, samples, attempt_tokens, temperature, stop_ids, pad_id=PAD):
+def _sampler(config, samples, attempt_tokens, temperature, stop_ids, pad_id):
   return jax.jit(functools.partial(
       attempts.sample_attempts, config, samples=samples,
       attempt_tokens=attempt_tokens, temperature=temperature,
@@ -60,6 +60,6 @@ def sample(config=None, *, rows=4, samples=3, attempt_tokens=(6, 5), seed=0,
   if numbers is None:
     numbers = np.arange(len(tokens) * samples, dtype=np.int32)
   return _sampler(config, samples, attempt_tokens, temperature, stop_ids,
-                  *([] if pad_id == PAD else [pad_id]))(
+                  pad_id)(
       tree, tokens, valid, tuple(jnp.array(ids, jnp.int32) for ids in splices),
       keys.purpose_key(seed, 'rollout'), np.int32(step), numbers)

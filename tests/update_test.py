@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,50 @@ def _step(micro_batches=1, **settings):
       update.rl_update, model=testing.model_config(), stage=stage,
       credit=rewards.stage2(2, 10.0, 0.3), optimizer=optax.sgd(1.0),
       temperature=1.0, head_chunk=4))
+
+
+def _all_logps(config, tree, rollout, temperature):
+  """log-probs [B, T, V] of every id at the attempts' slots, all at once."""
+  hidden, _ = decoder.forward(config, tree, rollout.tokens_BS,
+                              update.positions(rollout.valid_BS),
+                              rollout.valid_BS)
+  hidden = update.of_attempts(hidden, rollout.layout, -1)
+  return np.asarray(jax.nn.log_softmax(
+      decoder.logits(hidden, decoder.head(config, tree)) / temperature))
+
+
+def test_loss_and_metrics_by_hand():
+  # An untied head, two weights of the KL, and no setting at its default.
+  config = testing.model_config(tied_head=False, rope_base=100.0)
+  tree, reference = (testing.params(config, seed) for seed in (0, 1))
+  rollout = testing.sample(config, temperature=0.6)
+  batch = _batch(rollout)  # As if the sampler had been off by half a nat.
+  batch = dataclasses.replace(batch, logp_BS=batch.logp_BS - 0.5)
+  state, metrics = jax.jit(functools.partial(
+      update.rl_update, model=config, optimizer=optax.sgd(1.0),
+      stage=config_lib.StageConfig(kl='k2', kl_credit='token',
+                                   normalisation='token'),
+      credit=rewards.stage1(2, beta1=0.3, beta2=0.7), temperature=0.6,
+      head_chunk=4))(_state(tree), reference, batch)
+  logp, ref = (_all_logps(config, p, rollout, 0.6) for p in (tree, reference))
+  tokens = np.asarray(update.of_attempts(rollout.tokens_BS, rollout.layout))
+  attempt = np.asarray(update.of_attempts(rollout.attempt_BS, rollout.layout))
+  pick = lambda x: np.take_along_axis(x, tokens[..., None], axis=-1)[..., 0]
+  loss = 0.0
+  for a, beta in ((1, 0.7), (2, 0.3)):
+    mask = attempt == a
+    credit = np.asarray(batch.advantages_BA)[:, a - 1, None]
+    k2 = 0.5 * (pick(logp) - pick(ref)) ** 2
+    loss += np.mean((-credit * pick(logp) + beta * k2)[mask])
+    np.testing.assert_allclose(
+        metrics[f'kl_t{a}'],
+        np.sum((np.exp(logp) * (logp - ref)).sum(-1)[mask]) / 12, rtol=1e-4)
+    np.testing.assert_allclose(
+        metrics[f'entropy_t{a}'],
+        np.mean(-(np.exp(logp) * logp).sum(-1)[mask]), rtol=1e-4)
+    np.testing.assert_allclose(metrics[f'logp_gap_t{a}'], 0.5, rtol=1e-4)
+  np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-4)
+  assert int(state.step) == 1
 
 
 def _state(tree):
@@ -124,10 +169,10 @@ def test_a_rewarded_attempt_becomes_likelier_and_the_other_does_not():
 
 @pytest.mark.parametrize('shape', [(8, 1, 1), (2, 2, 2), (1, 4, 2)])
 def test_a_whole_step_on_a_mesh_equals_one_device(shape):
-  config = testing.model_config(vocab_size=24)
+  config = testing.model_config(vocab_size=26)
   tree = testing.params(config)
   prompt = testing.prompts(8)
-  alone = testing.sample(config, prompt=prompt, samples=2, tree=tree)
+  alone = testing.sample(config, prompt=prompt, samples=3, tree=tree)
   expected, expected_metrics = _mesh_step(config, tree, alone)
 
   mesh = sharding.make_mesh(config_lib.MeshConfig(*shape))
@@ -135,13 +180,17 @@ def test_a_whole_step_on_a_mesh_equals_one_device(shape):
   with jax.set_mesh(mesh):
     placed = jax.tree.map(jax.device_put, tree, where)
     arrays = tuple(sharding.put_rows(x, mesh) for x in prompt)
-    rows = sharding.put_rows(np.arange(16, dtype=np.int32), mesh)
-    together = jax.jit(functools.partial(
-        testing.attempts.sample_attempts, config, samples=2,
+    rows = sharding.put_rows(np.arange(24, dtype=np.int32), mesh)
+    sample = jax.jit(functools.partial(
+        testing.attempts.sample_attempts, config, samples=3,
         attempt_tokens=(6, 5), temperature=1.0, stop_ids=testing.STOPS,
-        pad_id=testing.PAD))(
-            placed, *arrays, (jnp.array([7, 8, 9], jnp.int32),),
-            testing.keys.purpose_key(0, 'rollout'), np.int32(0), rows)
+        pad_id=testing.PAD))
+    given = (placed, *arrays, (jnp.array([7, 8, 9], jnp.int32),),
+             testing.keys.purpose_key(0, 'rollout'), np.int32(0), rows)
+    compiled = sample.lower(*given).compile()
+    # No device ever holds the activations of all 24 rows.
+    assert not re.findall(r'f32\[24,\d+,\d+\]', compiled.as_text())
+    together = compiled(*given)
     np.testing.assert_array_equal(together.tokens_BS, alone.tokens_BS)
     np.testing.assert_allclose(together.logp_BS, alone.logp_BS, atol=1e-5)
     state, metrics = _mesh_step(config, placed, together)
@@ -207,6 +256,27 @@ def test_learning_rate_schedule_by_hand():
   expected = [0.2, 0.4, 0.6, 0.8] + [
       0.5 * (1 + np.cos(np.pi * t / 10)) for t in range(10)]
   np.testing.assert_allclose(sizes, expected, atol=1e-5)
+
+
+def test_adam_clipping_and_decay_by_hand():
+  optimizer = update.make_optimizer(config_lib.OptimizerConfig(
+      learning_rate=0.5, clip_norm=1.0, b1=0.5, b2=0.75, eps=1.0,
+      weight_decay=0.1), 9)
+  params = {'w': jnp.array([1.0, -2.0])}
+  opt_state = optimizer.init(params)
+  # The gradient (3, 4) has norm 5, so Adam sees g = (0.6, 0.8): m = g / 2 and
+  # v = g^2 / 4, corrected to g and g^2.
+  change, opt_state = optimizer.update({'w': jnp.array([3.0, 4.0])}, opt_state,
+                                       params)
+  np.testing.assert_allclose(
+      change['w'], [-0.5 * (0.6 / 1.6 + 0.1), -0.5 * (0.8 / 1.8 - 0.2)],
+      rtol=1e-5)
+  # Then none: m = g / 4 and v = 3 g^2 / 16, corrected to g / 3 and 3 g^2 / 7.
+  change, _ = optimizer.update({'w': jnp.zeros(2)}, opt_state, params)
+  root = (3 / 7) ** 0.5
+  np.testing.assert_allclose(
+      change['w'], [-0.5 * (0.2 / (0.6 * root + 1) + 0.1),
+                    -0.5 * (0.8 / 3 / (0.8 * root + 1) - 0.2)], rtol=1e-5)
 
 
 def test_clipping_and_its_absence_have_one_form_of_state():

@@ -134,17 +134,59 @@ def test_bfloat16_activations_and_float32_scores():
   np.testing.assert_allclose(hidden.astype(jnp.float32), exact, atol=0.1)
 
 
-def test_remat_changes_no_gradient():
+def test_cast_parameters_compute_the_same():
+  # The sampler decodes with cast parameters, the update with their masters.
+  config = testing.model_config(dtype='bfloat16')
+  tree = jax.tree.map(lambda w: 1.1 * w, testing.params(config))
+  cast = decoder.cast(config, tree)
+  assert cast['blocks']['mlp']['up'].dtype == jnp.bfloat16
+  forward = jax.jit(lambda p: decoder.forward(config, p, *_inputs())[0])
+  np.testing.assert_array_equal(forward(cast), forward(tree))
+
+
+def test_random_layers_differ_and_have_their_scales():
+  config = testing.model_config(width=64, num_heads=8, num_kv_heads=8,
+                                head_dim=16, mlp_width=96, num_layers=2)
+  blocks = testing.params(config)['blocks']
+  for name, scale in (('query', 64), ('key', 64), ('value', 64),
+                      ('out', 8 * 16 * 4)):  # Two branches in two layers.
+    weight = blocks['attention'][name]
+    np.testing.assert_allclose(weight.std(), scale**-0.5, rtol=0.05)
+    assert np.abs(weight[0] - weight[1]).max() > 0.1 * weight.std()
+  for name, scale in (('gate', 64), ('up', 64), ('down', 96 * 4)):
+    np.testing.assert_allclose(blocks['mlp'][name].std(), scale**-0.5,
+                               rtol=0.05)
+
+
+def test_remat_keeps_no_layer_and_changes_no_gradient():
   tree = testing.params(testing.model_config())
 
   def grads(remat):
     config = testing.model_config(remat=remat)
-    return jax.jit(jax.grad(lambda p: jnp.sum(
-        decoder.forward(config, p, *_inputs())[0] ** 2)))(tree)
+    grad = jax.jit(jax.grad(lambda p: jnp.sum(
+        decoder.forward(config, p, *_inputs())[0] ** 2)))
+    assert ('checkpoint' in grad.lower(tree).as_text(debug_info=True)) == (
+        remat == 'block')
+    return grad(tree)
 
   for a, b in zip(jax.tree.leaves(grads('none')),
                   jax.tree.leaves(grads('block'))):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_queries_and_keys_are_turned_by_the_base_of_the_config():
+  tokens, positions, valid = _inputs()
+  tree = testing.params(testing.model_config())
+
+  def last_state(config, positions):
+    return decoder.forward(config, tree, tokens, positions, valid)[0][:, -1]
+
+  config = testing.model_config(rope_base=100.0)
+  # Attention sees distances alone, whatever the base.
+  np.testing.assert_allclose(last_state(config, positions),
+                             last_state(config, positions + 5), atol=1e-5)
+  other = last_state(testing.model_config(), positions)
+  assert np.abs(last_state(config, positions) - other).max() > 1e-3
 
 
 def test_a_layer_that_attends_nowhere_gives_no_nan():

@@ -48,6 +48,19 @@ def test_equals_float64_numpy(chunk, temperature):
                                atol=2e-5, err_msg=name)
 
 
+def test_bfloat16_states_are_scored_in_float32():
+  hidden, head, ref_hidden, ref_head, tokens = _arrays()
+  half = lambda x: x.astype(jnp.bfloat16)
+  got = logprobs.token_statistics(
+      half(hidden), head, half(ref_hidden), ref_head, tokens, temperature=1.0,
+      chunk=4)
+  expected = _reference(*(np.asarray(half(x), np.float64) for x in (
+      hidden, head, ref_hidden, ref_head)), tokens, 1.0)
+  for name in got._fields:
+    np.testing.assert_allclose(getattr(got, name), getattr(expected, name),
+                               atol=2e-5, err_msg=name)
+
+
 def test_kl_is_zero_between_equals_and_positive_between_others():
   hidden, head, other, _, tokens = _arrays()
   of = functools.partial(logprobs.token_statistics, temperature=1.0, chunk=4)

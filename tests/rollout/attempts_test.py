@@ -191,7 +191,7 @@ def test_one_program_for_all_steps_of_a_bucket():
   testing.sample()
   compiled = testing._sampler.cache_info().currsize
   program = testing._sampler(testing.model_config(), 3, (6, 5), 1.0,
-                             testing.STOPS)
+                             testing.STOPS, testing.PAD)
   before = program._cache_size()
   for step in range(3):
     testing.sample(step=step, seed=step)
@@ -247,7 +247,8 @@ def test_samples_share_one_prefill():
   # The prompt is read in a batch of N rows, not of N * G.
   config = testing.model_config(unroll_decode=False)
   tokens, valid = testing.prompts(4)
-  program = testing._sampler(config, 3, (6, 5), 1.0, testing.STOPS)
+  program = testing._sampler(config, 3, (6, 5), 1.0, testing.STOPS,
+                             testing.PAD)
   text = program.lower(
       testing.params(config), tokens, valid, (jnp.array([7, 8, 9]),),
       jax.random.key(0), np.int32(0), np.arange(12)).as_text()
