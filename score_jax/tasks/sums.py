@@ -54,19 +54,19 @@ class _Kind:
 
 
 _NOW = 'How many {things} does {name} have now?'
-_LEFT = 'How many {things} does {name} have left?'
+_LEFT = 'How many {things} are left?'
 _KINDS = (
     _Kind('{name} has {a} {things} and buys {b} more. ' + _NOW,
-          (20, 20, 2), lambda a, b, c: a + b),
+          (10, 10, 2), lambda a, b, c: a + b),
     _Kind('{name} has {a} {things} and gives {b} of them away. ' + _LEFT,
-          (20, 20, 2), lambda a, b, c: a - b),
+          (10, 10, 2), lambda a, b, c: a - b),
+    _Kind('{name} has {a} {things} and loses {b} {things}. ' + _LEFT,
+          (10, 10, 2), lambda a, b, c: a - b),
     _Kind('{name} has {a} boxes with {b} {things} in each. ' + _NOW,
           (9, 9, 2), lambda a, b, c: a * b),
-    _Kind('{name} has {a} {things}, finds {b} more and gives {c} away. ' + _NOW,
-          (20, 20, 20), lambda a, b, c: a + b - c),
-    _Kind('{name} has {a} boxes with {b} {things} in each and loses {c} '
-          '{things}. ' + _LEFT,
-          (9, 9, 20), lambda a, b, c: a * b - c),
+    _Kind('{name} finds {a} {things} on Monday, {b} on Tuesday and {c} on '
+          'Friday. How many {things} does {name} find in total?',
+          (9, 9, 9), lambda a, b, c: a + b + c),
 )
 _NAMES = ('Anna', 'Ben', 'Clara', 'David', 'Emma', 'Felix', 'Grace', 'Henry',
           'Ida', 'Jack', 'Kate', 'Leo', 'Mia', 'Noah', 'Olga', 'Paul')
