@@ -81,7 +81,8 @@ def test_the_sampler_gets_rows_keys_and_the_smallest_bucket(
     seen.update(locals())
 
   monkeypatch.setattr(actor, 'program', program)
-  chosen = [types.Problem(str(n), text, '') for n, text in enumerate(prompts * 4)]
+  chosen = [types.Problem(str(n), text, '')
+            for n, text in enumerate(prompts * 4)]
   key = jax.random.key(3)
   actor.sample('params', chosen, key, 5, samples=3, temperature=0.5)
   assert seen['params'] == 'params' and seen['key'] is key

@@ -1,7 +1,6 @@
 """The door, as a user meets it: exit codes, single lines, the printed table."""
 
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -196,22 +195,24 @@ def test_bad_input_is_one_line_and_touches_nothing(
 def test_the_command_itself_refuses_alike(name, tmp_path, inputs):
   args, *words = FLAGS[name]
   args = [arg.replace('{inputs}', str(inputs)) for arg in args]
-  done = subprocess.run(
-      [sys.executable, '-m', 'score_jax.main', f'--workdir={tmp_path}', *args],
-      cwd=ROOT, env=os.environ | {'XLA_FLAGS': ''}, capture_output=True,
-      text=True, check=False)
-  _refused(door.Ended(done.returncode, done.stdout, done.stderr),
+  _refused(_command([f'--workdir={tmp_path}', *args]),
            *(word.replace('{inputs}', str(inputs)) for word in words))
   assert not door.tree(tmp_path)
 
 
 def test_a_batch_that_the_mesh_cannot_split(tmp_path):
-  done = subprocess.run(
-      [sys.executable, '-m', 'score_jax.main', *door.TINY,
-       '--config.rollout.prompts=12', f'--workdir={tmp_path}'],
-      cwd=ROOT, capture_output=True, text=True, check=False)
-  _refused(door.Ended(done.returncode, done.stdout, done.stderr),
+  # On the 8 devices of `conftest`.
+  _refused(_command([*door.TINY, '--config.rollout.prompts=12',
+                     f'--workdir={tmp_path}']),
            'config.rollout.prompts 12 is not divisible by 8', 'use 8 or 16')
+
+
+def _command(args):
+  """The command as a process of its own."""
+  done = subprocess.run(
+      [sys.executable, '-m', 'score_jax.main', *args], cwd=ROOT,
+      capture_output=True, text=True, check=False)
+  return door.Ended(done.returncode, done.stdout, done.stderr)
 
 
 def test_prompts_that_are_too_long_are_counted_and_listed(tmp_path, inputs):
@@ -235,7 +236,6 @@ def test_long_prompts_can_be_left_out(scratch, tmp_path):
   assert ended.code == 0, ended.err
   for count in ('14 of 64', '662 of 2000', '21 of 64'):
     assert f'left out: {count} prompts of the split ' in ended.out
-  assert '1 of' in ended.out
 
 
 def test_weights_of_stage_1_are_looked_for_before_the_base_is_trained(

@@ -1,11 +1,11 @@
 """Sums in words, for a small instruction-tuned language model.
 
-    Anna has 14 coins, finds 9 more and gives 6 away. How many coins does Anna
-    have now?
+    Ida has 9 coins and loses 4 coins. How many coins are left?
 
-One or two steps with numbers up to 20: hard enough that a model of a hundred
-million parameters fails at many, and easy enough that it does not fail at all,
-so that rewards differ within a group. The prompts ask for short answers.
+One or two steps with numbers up to ten: hard enough that SmolLM2-135M-Instruct
+fails at about every second one, and easy enough that it does not fail at all,
+so that rewards differ within a group. It answers in a sentence of some 30
+tokens, and 48 are enough for nearly all of them.
 
 A hash of the prompt's text decides the split of a problem, so no problem can
 be in two of them.
@@ -22,19 +22,17 @@ from score_jax.tasks import base
 NAME = 'sums'
 SPLITS = ('train', 'validation', 'test')
 
-QUESTION = (
-    'Solve the problem. Give a short answer that ends with the number.\n'
-    '{problem}'
-)
+QUESTION = '{problem} Answer briefly.'
 INSTRUCTION = (
-    'There might be an error in the solution above. Please correct the error, '
-    'if any. Give a short answer that ends with the number.'
+    'There might be an error above. Read the problem again, check the '
+    'calculation and write the correct answer in one short sentence.'
 )
 
 HELD_OUT = 2000
 """Problems of the validation split, and of the test split."""
 
 _SEED = 0
+_VERSION = 2  # Raised whenever the same sizes draw other rows.
 _GIVE_UP = 10_000  # Draws in a row without a new problem.
 
 
@@ -86,7 +84,7 @@ def task(config: config_lib.TaskConfig) -> base.Task:
   return base.Task(
       name=NAME, question=QUESTION, instruction=INSTRUCTION, splits=SPLITS,
       rows=split_rows, grade=answers.equal_numbers, answer=answers.final_number,
-      fingerprint=base.fingerprint('1', _SEED, *sizes.values()))
+      fingerprint=base.fingerprint(_VERSION, _SEED, *sizes.values()))
 
 
 def split_of(prompt: str) -> str:
