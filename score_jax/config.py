@@ -239,6 +239,8 @@ def _at_least(path, value, least):
 def _check(config: Config):
   """Facts that hold across fields and need no device or file."""
   _one_of('config.stage', config.stage, STAGES)
+  for name in ('train_problems', 'transcripts'):
+    _at_least(f'config.task.{name}', getattr(config.task, name), 1)
   _one_of('config.task.long_prompts', config.task.long_prompts,
           ('error', 'drop'))
   model = config.model

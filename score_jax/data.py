@@ -191,9 +191,10 @@ def _write(task, split, folder):
     builder = ProblemSet(split=split, rows=rows, data_dir=folder)
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints its progress.
       builder.download_and_prepare()
-  except OSError as error:
+  except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter.
     if not _version_folder(folder).exists():  # Nor by another process.
-      raise ValueError(f'{folder} cannot be written: {error}; see to the disk, '
+      reason = ' '.join(str(error).split())
+      raise ValueError(f'{folder} cannot be written: {reason}; see to the disk, '
                        'or name another folder') from error
 
 

@@ -148,11 +148,11 @@ def _loop(run, stage, steps, optimizer, params, one_step) -> Trained:
         run.writer.timing(stage, step + 1, {
             'step_s': took, 'tokens_per_s': tokens / took})
         bar.update(step + 1, _shown(row, tokens / took))
-        _warn_of_collapse(run, stage, step + 1, row, bar)
         last = step + 1 == steps
         if (last or (step + 1) % run.config.checkpoints.every == 0
             or run.stop.requested):
           checkpoints.save(step + 1, state, {'stage': stage, 'wall_s': wall_s})
+          _warn_of_collapse(run, stage, step + 1, row, bar)
         if run.stop.requested and not last:
           checkpoints.wait()
           raise shutdown.Stopped(
@@ -237,14 +237,13 @@ def _check_finite(stage, step, row, saved):
           'clip_norm above 0 may help')
 
 
-def _shown(row, tokens_per_s) -> dict[str, float]:
+def _shown(row, tokens_per_s) -> dict[str, float | str]:
   """What the live display shows of a step."""
-  names = {'acc@t1': 'accuracy_t1', 'acc@t2': 'accuracy_t2', 'delta': 'delta',
-           'KL1': 'kl_t1', 'KL2': 'kl_t2', 'loss': 'loss'}
-  shown = {short: row[name] for short, name in names.items() if name in row}
-  if 'kl_t1' in row:
-    del shown['loss']
-  return shown | {'tokens/s': tokens_per_s}
+  if 'kl_t1' not in row:
+    return {'loss': row['loss'], 'tokens/s': tokens_per_s}
+  kl = '/'.join(f'{row[name]:.2g}' for name in ('kl_t1', 'kl_t2'))
+  return {'acc@t1': row['accuracy_t1'], 'acc@t2': row['accuracy_t2'],
+          'delta': row['delta'], 'KL': kl, 'tokens/s': tokens_per_s}
 
 
 def _warn_of_collapse(run, stage, step, row, bar):

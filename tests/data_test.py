@@ -184,3 +184,13 @@ def test_tensorflow_is_not_imported(tmp_path):
           'list(data.open_split(t._task(), "train", '
           f'{str(tmp_path)!r})); assert "tensorflow" not in sys.modules')
   subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
+  def full(self):
+    raise RuntimeError('RESOURCE_EXHAUSTED: write failed:\nNo space left')
+
+  monkeypatch.setattr(data.ProblemSet, 'download_and_prepare', full)
+  with pytest.raises(ValueError, match='cannot be written: .*No space') as error:
+    data.prepare(_task(), tmp_path, ('train',))
+  assert '\n' not in str(error.value)

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -89,7 +90,8 @@ def _train_stage(run, stage, monkeypatch):
     def step(state, reference, batch):
       seen['calls'].append((state.params, reference, batch))
       params = jax.tree.map(lambda w: w + 1, state.params)
-      return types.TrainState(state.step + 1, params, state.opt_state), {}
+      return types.TrainState(state.step + 1, params, state.opt_state), {
+          'kl_t1': jnp.float32(0.5), 'kl_t2': jnp.float32(0.25)}
 
     return step
 

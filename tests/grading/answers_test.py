@@ -111,14 +111,12 @@ def test_a_gold_answer_that_is_no_number_is_named():
 
 
 @pytest.mark.parametrize('piece', [
-    '9', '9,', '1,111', '1,234,', '1/', '-', '$', '\\boxed{', '#### 1 ',
-    '\n####', '####\t', '\\frac', '\\frac{1', '\\frac{1}', ' ', 'or ', '. ',
-    '1_', '.1', '\u0663', '1\u0663', 'final answer: the final answer is', '√',
+    '9', '9,', '1,234,', '1_', '-', ' ', '\n####', '####\t', '\\boxed{',
+    '\\frac{1',
 ])
 def test_a_very_long_text_takes_linear_time(piece):
-  # Quadratic time in that many pieces would take minutes.
-  answers.final_number(piece * 50_000)
-  answers.final_number('1' + piece * 50_000 + 'x')
+  # In quadratic time this would not end within half an hour.
+  answers.final_number('1' + piece * 200_000 + 'x')
 
 
 def test_no_text_raises():
