@@ -13,6 +13,7 @@ and meets other damage with errors of many kinds. So the seal is checked before
 Orbax sees the files, and what Orbax then raises is a true error.
 """
 
+from collections.abc import Callable
 from concurrent import futures
 import contextlib
 import errno
@@ -22,7 +23,7 @@ import os
 import pathlib
 import shutil
 import time
-from typing import Any, Callable
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils

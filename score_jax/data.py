@@ -6,7 +6,9 @@ pure function of seed and step (grain), so the position in the data is the step
 number and there is nothing else to save.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
 import contextlib
 import io
 import os
@@ -194,8 +196,8 @@ def _write(task, split, folder):
   except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter.
     if not _version_folder(folder).exists():  # Nor by another process.
       reason = ' '.join(str(error).split())
-      raise ValueError(f'{folder} cannot be written: {reason}; see to the disk, '
-                       'or name another folder') from error
+      raise ValueError(f'{folder} cannot be written: {reason}; see to the '
+                       'disk, or name another folder') from error
 
 
 def _open(task, split, directory, decode):

@@ -4,11 +4,12 @@ A file is written to one side and renamed. A log grows by whole lines; a kill
 can tear its last one, which `read_lines` leaves out.
 """
 
+from collections.abc import Iterator
 import contextlib
 import json
 import os
 import pathlib
-from typing import Any, Iterator
+from typing import Any
 
 
 def write_json(path: pathlib.Path, value: Any):

@@ -27,7 +27,8 @@ def count(
   """
   first, last = np.asarray(grades_BA)[:, 0], np.asarray(grades_BA)[:, -1]
   truncated_BA = np.asarray(truncated_BA)
-  values = (len(first), first.sum(), last.sum(), ((first == 0) & (last == 1)).sum(),
+  values = (len(first), first.sum(), last.sum(),
+            ((first == 0) & (last == 1)).sum(),
             ((first == 1) & (last == 0)).sum(), np.sum(unchanged_B),
             truncated_BA[:, 0].sum(), truncated_BA[:, -1].sum())
   return dict(zip(COUNTS, map(int, values)))

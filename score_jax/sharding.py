@@ -10,7 +10,10 @@ import math
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
 import numpy as np
 
 from score_jax import config as config_lib
@@ -74,11 +77,11 @@ def check_params(mesh: Mesh, abstract: Any, axes: Any):
     for size, name in zip(leaf.shape, names, strict=True):
       axis = LOGICAL_AXES[name]
       if axis and size % mesh.shape[axis]:
+        name_of = jax.tree_util.keystr(path, simple=True, separator='/')
         raise ValueError(
-            f'parameter {jax.tree_util.keystr(path, simple=True, separator="/")}'
-            f': axis {name!r} of size {size} is not divisible by the '
-            f'{mesh.shape[axis]} devices of mesh axis {axis!r}; change '
-            f'config.mesh.{axis}'
+            f'parameter {name_of}: axis {name!r} of size {size} is not '
+            f'divisible by the {mesh.shape[axis]} devices of mesh axis '
+            f'{axis!r}; change config.mesh.{axis}'
         )
 
   jax.tree_util.tree_map_with_path(check, abstract, axes)

@@ -6,8 +6,9 @@ functions of arrays and static settings; `train` jits them and donates the
 state.
 """
 
+from collections.abc import Callable
 import functools
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp

@@ -8,13 +8,14 @@
     results.json      what the evaluations found
 """
 
+from collections.abc import Callable
 import datetime
 import importlib.metadata
 import math
 import pathlib
 import platform
 import subprocess
-from typing import Any, Callable
+from typing import Any
 
 import jax
 import numpy as np

@@ -1,6 +1,8 @@
 """The config: every mistake ends in one line that names the field."""
 
 import dataclasses
+import importlib
+import pathlib
 
 import pytest
 
@@ -76,10 +78,18 @@ def test_the_papers_numbers_are_the_defaults():
 @pytest.mark.parametrize('variant', [None, *variants.VARIANTS])
 @pytest.mark.parametrize('stage', ['stage1', 'stage2'])
 def test_every_experiment_builds(variant, stage):
-  config = config_lib.from_dict(variants.make(variant, stage))
+  experiment = importlib.import_module(f'experiments.{stage}')
+  config = config_lib.from_dict(experiment.get_config(variant))
   assert config.stage == stage and config.name == (variant or 'chain')
   other = config_lib.from_dict(variants.make(variant, 'stage2'))
   assert dataclasses.replace(config, stage='stage2') == other
+
+
+def test_no_file_of_experiments_is_left_out():
+  folder = pathlib.Path(variants.__file__).parent
+  with_config = {path.stem for path in folder.glob('*.py')
+                 if 'def get_config(' in path.read_text()}
+  assert with_config == {'stage1', 'stage2'}
 
 
 def test_an_unknown_variant_lists_the_known_ones():

@@ -10,8 +10,8 @@ from score_jax import data
 from score_jax.tasks import base
 
 ROWS = {
-    'train': [{'id': f't{i}', 'prompt': f'{i} + {{x}} = «é»?\n', 'answer': str(i)}
-              for i in range(7)],
+    'train': [{'id': f't{i}', 'prompt': f'{i} + {{x}} = «é»?\n',
+               'answer': str(i)} for i in range(7)],
     'base': [{'id': 'b0', 'prompt': 'p', 'answer': '1', 'attempt_1': 'one',
               'attempt_2': ''}],
     'none': [],
@@ -191,6 +191,6 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
     raise RuntimeError('RESOURCE_EXHAUSTED: write failed:\nNo space left')
 
   monkeypatch.setattr(data.ProblemSet, 'download_and_prepare', full)
-  with pytest.raises(ValueError, match='cannot be written: .*No space') as error:
+  with pytest.raises(ValueError, match='written: .*No space') as error:
     data.prepare(_task(), tmp_path, ('train',))
   assert '\n' not in str(error.value)

@@ -214,7 +214,8 @@ def test_stage_1_weights_can_come_from_another_run(finished, tmp_path):
   assert {r['stage'] for r in mine} == {'stage2'}
   theirs = _lines(finished.folder, 'metrics.jsonl')[-len(mine):]
   assert mine == theirs
-  missing = _open(tmp_path / 'b', _config(stage1__checkpoint=str(tmp_path / 'x')))
+  nowhere = str(tmp_path / 'x')
+  missing = _open(tmp_path / 'b', _config(stage1__checkpoint=nowhere))
   with jax.set_mesh(missing.mesh), pytest.raises(ValueError,
                                                  match='holds no checkpoint'):
     pipeline.ready(missing, 'stage1')
@@ -237,7 +238,7 @@ def test_a_folder_of_another_config_is_refused(finished):
   with pytest.raises(ValueError, match='config.seed is 0 there and 1 here'):
     _open(finished.folder, _config(seed=1))
   assert (finished.folder / 'config.json').read_bytes() == before
-  _open(finished.folder, _config(stage='stage1'))  # Another end is no other run.
+  _open(finished.folder, _config(stage='stage1'))  # It only ends elsewhere.
 
 
 def test_nothing_compiles_after_the_first_step(tmp_path):
@@ -249,7 +250,7 @@ def test_nothing_compiles_after_the_first_step(tmp_path):
 
 @pytest.mark.parametrize('changes,message', [
     ({'rollout__prompts': 4}, 'config.rollout.prompts 4 is not divisible by 8'),
-    ({'base__batch_size': 20}, r'micro-batch \(see config.base.micro_batches\) 10'),
+    ({'base__batch_size': 20}, r'\(see config.base.micro_batches\) 10 is not'),
     ({'evaluation__batch_size': 3}, 'config.evaluation.batch_size 3'),
     ({'rollout__prompt_buckets': (10,)}, 'longer than 10 tokens'),
     ({'rollout__attempt_tokens': (13, 16)}, 'attempt 1 has 14 tokens'),

@@ -1,6 +1,7 @@
 """What a task is: problems by split, two prompts and a grader."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
 import hashlib
 

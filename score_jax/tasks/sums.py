@@ -11,7 +11,8 @@ A hash of the prompt's text decides the split of a problem, so no problem can
 be in two of them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
 import random
 

@@ -12,8 +12,8 @@ The ids 0 to 3 are the padding, begin, end and unknown pieces.
 
 import argparse
 import io
-import re
 from pathlib import Path
+import re
 
 import sentencepiece
 

@@ -12,8 +12,8 @@ from score_jax import config as config_lib
 from score_jax.models import decoder
 from score_jax.models import gguf
 from score_jax.models import gguf_config
-from score_jax.text import gguf_file
 from score_jax.models import variants
+from score_jax.text import gguf_file
 
 # All sizes different, so that no transposition goes unseen.
 V, D, F, L, N, K, H = 11, 10, 14, 2, 4, 2, 6

@@ -2,9 +2,9 @@
 
 import itertools
 import operator
+from pathlib import Path
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import sentencepiece
