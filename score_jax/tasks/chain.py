@@ -52,6 +52,7 @@ from score_jax.tasks import base
 
 NAME = 'chain'
 HELD_OUT = 2000  # Problems of the validation and of the test split.
+MOST = 1_000_000  # Rows of a split; there are about 4 million to train on.
 _SEED = 0  # Of the problems; a run's seed is another matter.
 
 INSTRUCTION = 'There might be an error above. Check it and answer again.'
@@ -297,7 +298,15 @@ def answer(text: str) -> str | None:
 
 
 def task(config: config_lib.TaskConfig) -> base.Task:
-  """The task, its sizes from the config."""
+  """The task, its sizes from the config.
+
+  Raises:
+    ValueError: a size is above `MOST`.
+  """
+  for field in ('train_problems', 'transcripts'):
+    if getattr(config, field) > MOST:
+      raise ValueError(f'config.task.{field} is {getattr(config, field)}; the '
+                       f'task {NAME!r} draws at most {MOST}')
   sizes = {base.BASE: config.transcripts, 'train': config.train_problems,
            'validation': HELD_OUT, 'test': HELD_OUT}
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 import sentencepiece
 
+from score_jax import config as config_lib
 from score_jax.tasks import chain
 from score_jax.tasks import train_tokenizer
 
@@ -242,3 +243,10 @@ def test_command_regenerates_the_shipped_pieces(tokenizer, tmp_path):
   )
   again = sentencepiece.SentencePieceProcessor(model_file=str(out))
   assert pieces(again) == pieces(tokenizer)
+
+
+@pytest.mark.parametrize('field', ['train_problems', 'transcripts'])
+def test_more_rows_than_can_be_drawn_are_refused(field):
+  config = config_lib.TaskConfig(**{field: chain.MOST + 1})
+  with pytest.raises(ValueError, match=f'config.task.{field} is 1000001'):
+    chain.task(config)
