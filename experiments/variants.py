@@ -43,7 +43,7 @@ def smollm2_gsm8k(config: ConfigDict):
   _smollm2(config)
   config.task.name = 'gsm8k'
   config.task.long_prompts = 'drop'
-  config.rollout.prompt_buckets = (160, 224, 320)
+  config.rollout.prompt_buckets = (256,)
   config.rollout.attempt_tokens = (128, 128)
 
 
@@ -68,7 +68,7 @@ def _smollm2(config: ConfigDict):
   config.rollout.prompts = 2
   config.rollout.samples = 4
   config.evaluation.problems = 50
-  config.evaluation.batch_size = 10
+  config.evaluation.batch_size = 25
   config.checkpoints.every = 5
   config.checkpoints.keep = 1
   for stage in (config.stage1, config.stage2):
