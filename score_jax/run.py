@@ -202,6 +202,12 @@ def open_run(
     raise ValueError(
         f'task {task.name!r} has no transcripts to train a base model on; name '
         'one with --config.model.checkpoint=FILE')
+  elif len(config.rollout.attempt_tokens) != 2:
+    raise ValueError(
+        'config.rollout.attempt_tokens has '
+        f'{len(config.rollout.attempt_tokens)} attempts, but the transcripts '
+        'that a base model is trained on have 2; name another base with '
+        '--config.model.checkpoint=FILE')
   tokenizer = tokenizer_lib.load(
       config.model.tokenizer or weights or task.tokenizer)
   actor = actor_lib.Actor(config, task, tokenizer, mesh)
