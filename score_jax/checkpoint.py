@@ -14,6 +14,7 @@ Orbax sees the files, and what Orbax then raises is a true error.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent import futures
 import contextlib
 import errno
@@ -21,10 +22,12 @@ import json
 import logging
 import os
 import pathlib
+import re
 import shutil
 import time
 from typing import Any
 
+from flax import traverse_util
 import jax
 from jax.experimental import multihost_utils
 import numpy as np
@@ -293,3 +296,92 @@ def _from_first_process(make):
   size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
   text = np.frombuffer(text.ljust(size), np.uint8)
   return json.loads(bytes(multihost_utils.broadcast_one_to_all(text)))
+
+
+def write_arrays(
+    folder: pathlib.Path,
+    arrays: Iterable[tuple[tuple[str, ...], np.ndarray]],
+    meta: dict,
+):
+  """Writes arrays one after the other, and seals them.
+
+  Only one array is held at a time. For one process; the caller makes the
+  folder appear whole, by renaming what is around it.
+
+  Args:
+    folder: new.
+    arrays: each with its path, such as ('blocks', 'mlp', 'up', 'kernel').
+    meta: JSON.
+  """
+  described = {}
+  for path, array in arrays:
+    tree = traverse_util.unflatten_dict({('params', *path): array})
+    v1.partial.save(folder, tree)
+    described |= seal_lib.describe(jax.tree.map(jax.numpy.asarray, tree))
+  v1.partial.finalize(folder)
+  seal_lib.write(folder, {'meta': meta, 'arrays': described})
+
+
+class Arrays:
+  """The parameters in one checkpoint, read one at a time.
+
+  Attributes:
+    folder: of one step of `Checkpoints`, or of `write_arrays`.
+    meta: as it was saved.
+    kinds: type and shape of each parameter by its path, such as
+      'float32[2, 8]'.
+  """
+
+  def __init__(self, folder: pathlib.Path):
+    """Opens a checkpoint and compares every file with the seal.
+
+    Raises:
+      ValueError: it is damaged.
+    """
+    self.folder = folder
+    try:
+      seal = seal_lib.read(folder)
+    except ValueError as error:
+      raise ValueError(f'checkpoint {folder} is damaged: {error}') from error
+    self.meta = seal['meta']
+    self._sums = {_path_of(name): described[1]
+                  for name, described in seal['arrays'].items()}
+    self.kinds = {_path_of(name)[1:]: described[0]
+                  for name, described in seal['arrays'].items()
+                  if _path_of(name)[0] == 'params'}
+
+  def abstract(self, path: tuple[str, ...], where=None) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a parameter, to be put on one device or `where`."""
+    dtype, _, shape = self.kinds[path].rstrip(']').partition('[')
+    shape = tuple(map(int, shape.split(','))) if shape else ()
+    where = where or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(shape, jax.numpy.dtype(dtype), sharding=where)
+
+  def read(self, path: tuple[str, ...], where=None) -> jax.Array:
+    """One parameter.
+
+    Args:
+      path: a key of `kinds`.
+      where: its sharding; one device by default.
+
+    Raises:
+      ValueError: it is not what was saved.
+    """
+    full = ('params', *path)
+    wanted = {full: self.abstract(path, where)}
+    options = v1.Context()
+    options.pytree.loading.partial_load = True
+    with options:
+      tree = v1.load(self.folder, traverse_util.unflatten_dict(wanted))
+    array = traverse_util.flatten_dict(tree)[full]
+    (_, checksum), = seal_lib.describe([array]).values()
+    if checksum != self._sums[full]:
+      raise ValueError(
+          f'checkpoint {self.folder} is damaged: {"/".join(path)} is not what '
+          'was saved')
+    return array
+
+
+def _path_of(name):
+  """('params', 'embed') from ".params['embed']" or "['params']['embed']"."""
+  return tuple(re.findall(r"[^\[\]'.]+", name))

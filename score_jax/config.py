@@ -16,6 +16,7 @@ import typing
 import ml_collections
 
 STAGES = ('base', 'stage1', 'stage2')
+DTYPES = ('float32', 'bfloat16')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +31,33 @@ class TaskConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
-  """A decoder-only transformer, Llama style."""
+class RopeScaling:
+  """How rotary frequencies are stretched for long contexts (global layers)."""
 
+  kind: str = 'none'  # 'none', 'linear', or 'llama3' (by wavelength).
+  factor: float = 1.0
+  low_freq: float = 1.0  # 'llama3': slower waves are divided by `factor`.
+  high_freq: float = 4.0  # 'llama3': faster waves stay; between, a blend.
+  original_positions: int = 8192  # 'llama3': the context before stretching.
+
+
+@dataclasses.dataclass(frozen=True)
+class LoraConfig:
+  """Low-rank adapters (Hu et al., 2106.09685): the base stays frozen."""
+
+  rank: int = 0  # 0 trains all weights.
+  alpha: float = 16.0  # Adapters are added with weight alpha / rank.
+  targets: str = 'attention/(query|key|value|out)|mlp/(gate|up|down)'  # Regex.
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """A decoder-only transformer: Llama, Gemma or Qwen by these fields.
+
+  A `checkpoint` replaces every field up to `max_positions`.
+  """
+
+  family: str = 'llama'  # Names in exported files: `models.families.FAMILIES`.
   vocab_size: int = 27
   num_layers: int = 3
   width: int = 64
@@ -40,16 +65,32 @@ class ModelConfig:
   num_kv_heads: int = 2
   head_dim: int = 16
   mlp_width: int = 192
+  activation: str = 'silu'  # Of the MLP's gate: 'silu' or 'gelu' (by tanh).
   rope_base: float = 100.0
+  rope_scaling: RopeScaling = RopeScaling()
+  local_rope_base: float = 0.0  # Of layers with a window; 0: as the others.
+  window: int = 0  # Positions that local layers see, their own included.
+  global_every: int = 1  # Layer i is global if i + 1 divides by this.
+  attention_scale: float = 0.0  # Factor of scores; 0: head_dim ** -0.5.
+  attention_softcap: float = 0.0  # c * tanh(scores / c); 0: none.
+  final_softcap: float = 0.0  # The same, of scores over the vocabulary.
+  qkv_bias: bool = False
+  qk_norm: bool = False  # Queries and keys normed, by head, before RoPE.
+  post_norms: bool = False  # Norms also behind attention and MLP.
+  norm_plus_one: bool = False  # Norms multiply by 1 + scale.
+  embed_scale: bool = False  # Embeddings multiplied by sqrt(width).
   norm_eps: float = 1e-5
   tied_head: bool = False
-  dtype: str = 'float32'  # Of activations; parameters are float32 masters.
-  remat: str = 'block'  # 'none', or 'block': recompute each layer backwards.
+  max_positions: int = 8192  # Of the longest sequence.
+  dtype: str = 'float32'  # Of activations and matrix products.
+  param_dtype: str = 'float32'  # Of the weights that are trained.
+  remat: str = 'block'  # 'none'; 'block': recompute layers; 'dots': less.
   unroll_decode: bool = True  # Layers unrolled in decode: faster on CPU.
-  # Weights of the base model: a GGUF file (whose sizes replace those above), or
-  # the name of packaged weights, see `models.variants.PACKAGED`.
+  lora: LoraConfig = LoraConfig()
+  # Weights of the base model: a Hugging Face folder, a GGUF file, a folder of
+  # `score_jax.convert`, or a name in `models.variants.PACKAGED`.
   checkpoint: str = ''
-  tokenizer: str = ''  # Tokenizer file; '' takes the checkpoint's or task's.
+  tokenizer: str = ''  # File or folder; '' takes the checkpoint's or task's.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +106,10 @@ class RolloutConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """Adam with an optional warm-up, decay and clipping."""
+  """Adam or Adafactor with an optional warm-up, decay and clipping."""
 
+  name: str = 'adam'  # 'adam' (decoupled weight decay) or 'adafactor'.
+  moments_dtype: str = 'float32'  # Adam's moments: float32 or bfloat16.
   learning_rate: float = 5e-6
   warmup_steps: int = 0
   schedule: str = 'constant'  # 'constant' or 'cosine' (to zero).
@@ -113,6 +156,14 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class MemoryConfig:
+  """What the reference and the optimizer cost; see docs/memory.md."""
+
+  reference_dtype: str = 'float32'  # 'bfloat16' halves the reference.
+  offload: tuple[str, ...] = ()  # Of 'reference', 'optimizer': on the host.
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
   """Devices along each mesh axis; -1 (once) takes those that are left."""
 
@@ -145,6 +196,7 @@ class Config:
   stage1: StageConfig = StageConfig()
   stage2: StageConfig = StageConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
+  memory: MemoryConfig = MemoryConfig()
   mesh: MeshConfig = MeshConfig()
   checkpoints: CheckpointConfig = CheckpointConfig()
 
@@ -188,6 +240,21 @@ def from_dict(values) -> Config:
   config = _build(Config, values, 'config')
   _check(config)
   return config
+
+
+def model_from_dict(values, where: str) -> ModelConfig:
+  """Builds and checks a `ModelConfig`.
+
+  Args:
+    values: a mapping with any of its fields.
+    where: what messages call it.
+
+  Raises:
+    ValueError: as `from_dict`.
+  """
+  model = _build(ModelConfig, values, where)
+  check_model(model, where)
+  return model
 
 
 def _build(cls, values, path):
@@ -244,18 +311,7 @@ def _check(config: Config):
   _one_of('config.task.long_prompts', config.task.long_prompts,
           ('error', 'drop'))
   model = config.model
-  _one_of('config.model.dtype', model.dtype, ('float32', 'bfloat16'))
-  _one_of('config.model.remat', model.remat, ('none', 'block'))
-  for name in ('vocab_size', 'num_layers', 'width', 'num_heads',
-               'num_kv_heads', 'head_dim', 'mlp_width'):
-    _at_least(f'config.model.{name}', getattr(model, name), 1)
-  _require(
-      model.num_heads % model.num_kv_heads == 0,
-      f'config.model.num_heads {model.num_heads} is not divisible by '
-      f'config.model.num_kv_heads {model.num_kv_heads}',
-  )
-  _require(model.head_dim % 2 == 0,
-           f'config.model.head_dim is {model.head_dim}; RoPE needs it even')
+  check_model(model)
   rollout = config.rollout
   _at_least('config.rollout.prompts', rollout.prompts, 1)
   _at_least('config.rollout.samples (a leave-one-out baseline needs others)',
@@ -288,6 +344,10 @@ def _check(config: Config):
   _require(not config.stage2.checkpoint,
            'config.stage2.checkpoint is not read; a finished Stage II is '
            'evaluated with --mode=eval and its --workdir')
+  memory = config.memory
+  _one_of('config.memory.reference_dtype', memory.reference_dtype, DTYPES)
+  for name in memory.offload:
+    _one_of('config.memory.offload', name, ('reference', 'optimizer'))
   _at_least('config.base.steps', config.base.steps, 1)
   _at_least('config.base.batch_size', config.base.batch_size, 1)
   _check_accumulation('config.base', config.base.batch_size,
@@ -300,6 +360,54 @@ def _check(config: Config):
   _at_least('config.head_chunk', config.head_chunk, 1)
 
 
+def check_model(model: ModelConfig, where: str = 'config.model'):
+  """ValueError unless the fields of a model fit each other.
+
+  Args:
+    model: the fields.
+    where: what messages call the model.
+  """
+  for name in ('dtype', 'param_dtype'):
+    _one_of(f'{where}.{name}', getattr(model, name), DTYPES)
+  _one_of(f'{where}.remat', model.remat, ('none', 'block', 'dots'))
+  _one_of(f'{where}.activation', model.activation, ('silu', 'gelu'))
+  for name in ('vocab_size', 'num_layers', 'width', 'num_heads',
+               'num_kv_heads', 'head_dim', 'mlp_width', 'global_every',
+               'max_positions'):
+    _at_least(f'{where}.{name}', getattr(model, name), 1)
+  for name in ('local_rope_base', 'window', 'attention_scale',
+               'attention_softcap', 'final_softcap'):
+    _at_least(f'{where}.{name}', getattr(model, name), 0)
+  for name in ('rope_base', 'norm_eps'):
+    _require(getattr(model, name) > 0,
+             f'{where}.{name} is {getattr(model, name)}; it must be above 0')
+  _require(
+      model.num_heads % model.num_kv_heads == 0,
+      f'{where}.num_heads {model.num_heads} is not divisible by '
+      f'{where}.num_kv_heads {model.num_kv_heads}',
+  )
+  _require(model.head_dim % 2 == 0,
+           f'{where}.head_dim is {model.head_dim}; RoPE needs it even')
+  _require(model.window > 0 or model.global_every == 1,
+           f'{where}.global_every is {model.global_every}, but the local '
+           f'layers have no {where}.window')
+  scaling = model.rope_scaling
+  _one_of(f'{where}.rope_scaling.kind', scaling.kind,
+          ('none', 'linear', 'llama3'))
+  _require(scaling.factor >= 1,
+           f'{where}.rope_scaling.factor is {scaling.factor}; it must be at '
+           'least 1')
+  _require(0 < scaling.low_freq < scaling.high_freq,
+           f'{where}.rope_scaling.low_freq {scaling.low_freq} must be above 0 '
+           f'and below high_freq {scaling.high_freq}')
+  _at_least(f'{where}.lora.rank', model.lora.rank, 0)
+  try:
+    re.compile(model.lora.targets)
+  except re.error as error:
+    raise ValueError(f'{where}.lora.targets {model.lora.targets!r} is no '
+                     f'regular expression: {error}') from error
+
+
 def _check_accumulation(where, rows, micro_batches):
   _at_least(f'{where}.micro_batches', micro_batches, 1)
   _require(rows % micro_batches == 0,
@@ -308,6 +416,8 @@ def _check_accumulation(where, rows, micro_batches):
 
 
 def _check_optimizer(where, optimizer):
+  _one_of(f'{where}.name', optimizer.name, ('adam', 'adafactor'))
+  _one_of(f'{where}.moments_dtype', optimizer.moments_dtype, DTYPES)
   _one_of(f'{where}.schedule', optimizer.schedule, ('constant', 'cosine'))
   for name in ('learning_rate', 'warmup_steps', 'clip_norm', 'weight_decay'):
     _at_least(f'{where}.{name}', getattr(optimizer, name), 0)

@@ -22,9 +22,9 @@ from score_jax import shutdown
 from score_jax import tasks
 from score_jax import types
 from score_jax import update
+from score_jax import weights
 from score_jax import writer as writer_lib
 from score_jax.models import decoder
-from score_jax.models import gguf
 from score_jax.models import variants
 from score_jax.text import tokenizer as tokenizer_lib
 
@@ -114,9 +114,8 @@ class Run:
 
   def loaded_params(self) -> types.Params:
     """The weights that `config.model.checkpoint` names, on the mesh."""
-    path = variants.weights_path(self.config.model.checkpoint)
-    return jax.tree.map(sharding.put, gguf.load_params(path),
-                        self.param_shardings())
+    model = self.config.model
+    return weights.load_params(model.checkpoint, model, self.param_shardings())
 
   def param_shardings(self) -> Any:
     """The sharding of each parameter."""
@@ -154,9 +153,8 @@ def resolved(config: config_lib.Config) -> config_lib.Config:
   """
   if not config.model.checkpoint:
     return config
-  path = variants.weights_path(config.model.checkpoint)
-  return dataclasses.replace(
-      config, model=gguf.model_config(path, config.model))
+  return dataclasses.replace(config, model=weights.model_config(
+      config.model.checkpoint, config.model))
 
 
 def _check_devices(config, mesh):
@@ -195,9 +193,9 @@ def open_run(
   mesh = sharding.make_mesh(config.mesh)
   _check_devices(config, mesh)
   task = tasks.make(config.task)
-  weights = ''
+  base_path = ''
   if config.model.checkpoint:
-    weights = variants.weights_path(config.model.checkpoint)
+    base_path = variants.weights_path(config.model.checkpoint)
   elif 'base' not in task.splits:
     raise ValueError(
         f'task {task.name!r} has no transcripts to train a base model on; name '
@@ -209,7 +207,7 @@ def open_run(
         'that a base model is trained on have 2; name another base with '
         '--config.model.checkpoint=FILE')
   tokenizer = tokenizer_lib.load(
-      config.model.tokenizer or weights or task.tokenizer)
+      config.model.tokenizer or base_path or task.tokenizer)
   actor = actor_lib.Actor(config, task, tokenizer, mesh)
   writer = writer_lib.Writer(folder)
   record = writer_lib.run_record(dataclasses.asdict(config))

@@ -93,7 +93,8 @@ def rl_update(
         hidden(params), decoder.head(model, params),
         hidden(reference), decoder.head(model, reference),
         of_attempts(micro.tokens_BS, layout),
-        temperature=temperature, chunk=head_chunk)
+        temperature=temperature, softcap=model.final_softcap,
+        chunk=head_chunk)
     attempt_BT = of_attempts(micro.attempt_BS, layout)
     loss = objective.fused_loss(
         stats, attempt_BT, micro.advantages_BA, credit.kl_A, normaliser_A,
@@ -149,7 +150,7 @@ def lm_update(
                                     valid)
     logp = logprobs.token_logps(
         hidden_BSD[:, :-1], decoder.head(model, params), tokens[:, 1:],
-        chunk=head_chunk)
+        softcap=model.final_softcap, chunk=head_chunk)
     return -jnp.sum(jnp.where(learned(valid), logp, 0)) / count, {}
 
   loss, _, grads = accumulate(loss_fn, state.params,

@@ -18,9 +18,9 @@ LAYERS = (
     'rl',
     'update metrics',
     'files seal checkpoint progress board writer report shutdown',
-    'actor run',
+    'weights actor run',
     'evaluate train pipeline',
-    'main',
+    'main convert',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]
 

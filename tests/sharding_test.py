@@ -60,10 +60,13 @@ def test_parameters_are_split_as_the_table_says():
       'head': {'kernel': (8, 12)},
       'final_norm': {'scale': (8,)},
       'blocks': {
-          'attention': {'query': (2, 8, 2, 6), 'key': (2, 8, 1, 6),
-                        'value': (2, 8, 1, 6), 'out': (2, 2, 6, 8)},
+          'attention': {'query': {'kernel': (2, 8, 2, 6)},
+                        'key': {'kernel': (2, 8, 1, 6)},
+                        'value': {'kernel': (2, 8, 1, 6)},
+                        'out': {'kernel': (2, 2, 6, 8)}},
           'attention_norm': {'scale': (2, 8)},
-          'mlp': {'gate': (2, 8, 10), 'up': (2, 8, 10), 'down': (2, 10, 8)},
+          'mlp': {'gate': {'kernel': (2, 8, 10)}, 'up': {'kernel': (2, 8, 10)},
+                  'down': {'kernel': (2, 10, 8)}},
           'mlp_norm': {'scale': (2, 8)}}}
 
 

@@ -48,7 +48,7 @@ def _all_logps(config, tree, rollout, temperature):
                               rollout.valid_BS)
   hidden = update.of_attempts(hidden, rollout.layout, -1)
   return np.asarray(jax.nn.log_softmax(
-      decoder.logits(hidden, decoder.head(config, tree)) / temperature))
+      decoder.logits(config, hidden, decoder.head(config, tree)) / temperature))
 
 
 def test_loss_and_metrics_by_hand():
@@ -158,7 +158,8 @@ def test_a_rewarded_attempt_becomes_likelier_and_the_other_does_not():
         update.positions(rollout.valid_BS), rollout.valid_BS)
     hidden = update.of_attempts(hidden, rollout.layout, -1)
     logp = jax.nn.log_softmax(decoder.logits(
-        hidden, decoder.head(testing.model_config(), params)))
+        testing.model_config(), hidden,
+        decoder.head(testing.model_config(), params)))
     tokens = update.of_attempts(rollout.tokens_BS, rollout.layout)
     attempt = update.of_attempts(rollout.attempt_BS, rollout.layout)
     picked = jnp.take_along_axis(logp, tokens[..., None], -1)[..., 0]
@@ -304,7 +305,7 @@ def test_language_modelling_learns_no_dead_slot():
   # Row 0 learns slots 4 to 8, row 1 slots 1 to 3, 7 and 8.
   hidden, _ = decoder.forward(config, tree, tokens, update.positions(
       jnp.asarray(valid)), jnp.asarray(valid))
-  logp = jax.nn.log_softmax(decoder.logits(hidden, decoder.head(config, tree)))
+  logp = jax.nn.log_softmax(decoder.logits(config, hidden, decoder.head(config, tree)))
   learned = [(0, s) for s in range(4, 9)] + [(1, s) for s in (1, 2, 3, 7, 8)]
   expected = -np.mean([logp[b, s - 1, tokens[b, s]] for b, s in learned])
   np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-5)

@@ -7,20 +7,25 @@ the same function.
 
     params = {'embed': {'embedding': [V, D]},
               'blocks': {'attention_norm': {'scale': [L, D]},
-                         'attention': {'query': [L, D, N, H], ...},
+                         'attention': {'query': {'kernel': [L, D, N, H]}, ...},
                          'mlp_norm': ..., 'mlp': ...},
               'final_norm': {'scale': [D]},
               'head': {'kernel': [D, V]}}            # untied heads only
+
+Biases, further norms and low-rank adapters (`lora_a`, `lora_b`) stand beside
+these where the config has them.
 
 Layers are stacked along L and scanned, so compile time does not grow with
 depth; `unroll` makes a tuple of layers of them, the faster form to decode with
 on a CPU.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
 from flax import nnx
+from flax import traverse_util
 import jax
 import jax.numpy as jnp
 
@@ -38,7 +43,7 @@ class _Decoder(nnx.Module):
   def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
     self.embed = layers.Embedding(config, rngs)
     self.blocks = layers.Block(config, rngs)
-    self.final_norm = layers.RMSNorm(config.width, config.norm_eps)
+    self.final_norm = layers.RMSNorm(config, config.width)
     if not config.tied_head:
       self.head = layers.Head(config, rngs)
 
@@ -54,7 +59,7 @@ def _definition(config: ModelConfig):
 
 
 def init(config: ModelConfig, key: jax.Array) -> types.Params:
-  """Random parameters, float32."""
+  """Random parameters, in the dtypes of `stored_dtype`."""
   top, layer_key = jax.random.split(key)
 
   def one(k):
@@ -63,7 +68,14 @@ def init(config: ModelConfig, key: jax.Array) -> types.Params:
   params = one(top)
   keys = jax.random.split(layer_key, config.num_layers)
   params['blocks'] = jax.vmap(lambda k: one(k)['blocks'])(keys)
-  return params
+  return jax.tree_util.tree_map_with_path(
+      lambda path, w: w.astype(stored_dtype(config, path[-1].key)), params)
+
+
+def stored_dtype(config: ModelConfig, name: str) -> jnp.dtype:
+  """Of parameters called `name`: norms and adapters are always float32."""
+  small = name in ('scale', 'lora_a', 'lora_b')
+  return jnp.dtype('float32' if small else config.param_dtype)
 
 
 def abstract(config: ModelConfig) -> types.Params:
@@ -88,6 +100,72 @@ def num_params(config: ModelConfig) -> int:
   return sum(leaf.size for leaf in jax.tree.leaves(abstract(config)))
 
 
+def without_adapters(config: ModelConfig) -> ModelConfig:
+  """The model with its adapters off: the reference of a LoRA policy."""
+  return dataclasses.replace(config, lora=config_lib.LoraConfig())
+
+
+def trained(config: ModelConfig, tree: types.Params) -> types.Params:
+  """The part that an optimizer changes: the adapters, or without any, all.
+
+  Args:
+    config: the model.
+    tree: parameters, or their shapes, shardings or axes.
+  """
+  return _adapters(tree, True) if config.lora.rank else tree
+
+
+def base(tree: types.Params) -> types.Params:
+  """The part that is not adapters."""
+  return _adapters(tree, False)
+
+
+def policy(
+    config: ModelConfig, base_params: types.Params, trained_params: types.Params
+) -> types.Params:
+  """The inverse of `trained`: adapters on their base, or all as they are."""
+  if not config.lora.rank:
+    return trained_params
+  flat = traverse_util.flatten_dict(base_params)
+  flat |= traverse_util.flatten_dict(trained_params)
+  return traverse_util.unflatten_dict(flat)
+
+
+def _adapters(tree, wanted):
+  flat = traverse_util.flatten_dict(tree)
+  return traverse_util.unflatten_dict({
+      path: leaf for path, leaf in flat.items()
+      if (path[-1] in ('lora_a', 'lora_b')) == wanted})
+
+
+def merge_adapters(config: ModelConfig, params: types.Params) -> types.Params:
+  """Parameters without adapters that compute the same.
+
+  Args:
+    config: the model, with adapters.
+    params: base and adapters. float32 sums, rounded to the dtype of the base.
+  """
+  flat = traverse_util.flatten_dict(params)
+  merged = {path: leaf for path, leaf in flat.items()
+            if path[-1] not in ('lora_a', 'lora_b')}
+  for path, a in flat.items():
+    if path[-1] == 'lora_a':
+      kernel = path[:-1] + ('kernel',)
+      merged[kernel] = merge_adapter(
+          config, merged[kernel], a, flat[path[:-1] + ('lora_b',)])
+  return traverse_util.unflatten_dict(merged)
+
+
+def merge_adapter(config: ModelConfig, kernel, a, b):
+  """kernel + (alpha / rank) * a b, of L stacked layers each."""
+  L, rank = b.shape[:2]
+  change = jnp.matmul(a.reshape(L, -1, rank), b.reshape(L, rank, -1),
+                      precision='highest')
+  weight = config.lora.alpha / rank
+  merged = kernel.astype(jnp.float32) + weight * change.reshape(kernel.shape)
+  return merged.astype(kernel.dtype)
+
+
 def cast(config: ModelConfig, params: types.Params) -> types.Params:
   """The parameters as `forward` uses them: norms in float32, the rest cast."""
   return jax.tree_util.tree_map_with_path(
@@ -109,10 +187,13 @@ def head(config: ModelConfig, params: types.Params) -> jax.Array:
   return sharding.constrain(head_DV, None, 'vocab')
 
 
-def logits(hidden: jax.Array, head_DV: jax.Array) -> jax.Array:
+def logits(
+    config: ModelConfig, hidden: jax.Array, head_DV: jax.Array
+) -> jax.Array:
   """Float32 scores over the vocabulary, [..., V] from [..., D]."""
-  return jnp.matmul(hidden, head_DV.astype(hidden.dtype),
-                    preferred_element_type=jnp.float32)
+  scores = jnp.matmul(hidden, head_DV.astype(hidden.dtype),
+                      preferred_element_type=jnp.float32)
+  return layers.softcap(scores, config.final_softcap)
 
 
 def init_cache(config: ModelConfig, blocks: Any, rows: int, slots: int) -> Any:
@@ -173,19 +254,40 @@ def forward(
   table_VD = params['embed']['embedding'].astype(config.dtype)
   # Whole along D, so that a lookup moves rows of the batch nowhere.
   x = sharding.constrain(table_VD, 'vocab', None)[tokens_BT]
+  if config.embed_scale:
+    x *= jnp.asarray(config.width**0.5, x.dtype)
   x = sharding.constrain(x, 'batch', None, None)
   causal_TS = jnp.arange(S)[None] <= slot + jnp.arange(T)[:, None]
   mask_BTS = valid_BS[:, None] & causal_TS[None]
   graphs = _definition(config)[0]
+  view_of = _views(config, positions_BT, valid_BS, mask_BTS)
 
-  def layer(weights, x, store):
+  def layer(index, weights, x, store):
     with jax.named_scope('block'):
       block = nnx.merge(graphs['blocks'], weights)
-      x, new = block(x, positions_BT, mask_BTS, store)
+      x, new = block(x, view_of(index), store)
       return sharding.constrain(x, 'batch', None, None), new
 
   x, cache = _through_layers(config, layer, params['blocks'], x, cache, slot)
   return nnx.merge(graphs['final_norm'], params['final_norm'])(x), cache
+
+
+def _views(config, positions_BT, valid_BS, mask_BTS):
+  """From the index of a layer, a number or traced, to its `layers.View`."""
+  everywhere = layers.global_view(config, positions_BT, mask_BTS)
+  if config.global_every == 1:
+    return lambda index: everywhere
+  key_positions_BS = jnp.cumsum(valid_BS, axis=1, dtype=jnp.int32) - 1
+  near = layers.local_view(config, positions_BT, key_positions_BS, mask_BTS)
+
+  def of_layer(index):
+    is_global = (index + 1) % config.global_every == 0
+    if isinstance(index, int):
+      return everywhere if is_global else near
+    return jax.tree.map(lambda far, local: jnp.where(is_global, far, local),
+                        everywhere, near)
+
+  return of_layer
 
 
 def _through_layers(config, layer, blocks, x, cache, slot):
@@ -194,23 +296,34 @@ def _through_layers(config, layer, blocks, x, cache, slot):
     caches = []
     for i, weights in enumerate(blocks):
       store = _keep if cache is None else _append(cache[i], slot)
-      x, new = layer(weights, x, store)
+      x, new = layer(i, weights, x, store)
       caches.append(new)
     return x, None if cache is None else tuple(caches)
 
-  if cache is None:
-    body = lambda x, weights: (layer(weights, x, _keep)[0], None)
-    if config.remat == 'block':
-      body = jax.checkpoint(body)
-    return jax.lax.scan(body, x, blocks)[0], None
-
-  def cached(carry, weights_and_index):
-    x, cache = carry
-    weights, index = weights_and_index
-    return layer(weights, x, _append_stacked(cache, slot, index)), None
-
   indices = jnp.arange(config.num_layers)
-  return jax.lax.scan(cached, (x, cache), (blocks, indices))[0]
+  if cache is None:
+    body = lambda x, scanned: (layer(*scanned, x, _keep)[0], None)
+    body = _rematerialised(config, body)
+    return jax.lax.scan(body, x, (indices, blocks))[0], None
+
+  def cached(carry, index_and_weights):
+    x, cache = carry
+    index, weights = index_and_weights
+    store = _append_stacked(cache, slot, index)
+    return layer(index, weights, x, store), None
+
+  return jax.lax.scan(cached, (x, cache), (indices, blocks))[0]
+
+
+def _rematerialised(config, body):
+  """`body` with what the backward pass keeps of it: `config.remat`."""
+  if config.remat == 'none':
+    return body
+  policies = {
+      'block': None,  # Its input alone.
+      'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  }
+  return jax.checkpoint(body, policy=policies[config.remat])
 
 
 def _keep(k, v):

@@ -1,100 +1,106 @@
-"""Weights of llama-type models from GGUF files, as float32 parameters.
+"""Reads GGUF files: quantised weights, dequantised to float32 once.
 
-One table (`_table`) says which tensor becomes which parameter, of which shape
-in the file, and how it is turned into ours. Quantised weights are dequantised
-once; training goes on in float32.
+The tensors have the shapes of Hugging Face's (`families.table`) under other
+names, and two families have other numbers: llama's queries and keys are
+rotated pair by pair, and Gemma's norms have one added.
 """
 
-import dataclasses
+import functools
 import os
 
-from flax import traverse_util
 import numpy as np
 
 from score_jax import config as config_lib
-from score_jax import types
+from score_jax.models import families
 from score_jax.models import gguf_config
+from score_jax.models import stored
 from score_jax.text import gguf_file
 
-
-def model_config(
-    path: str | os.PathLike,
-    model: config_lib.ModelConfig = config_lib.ModelConfig(),
-) -> config_lib.ModelConfig:
-  """`model` with the sizes of the one in a GGUF file; reads no weights.
-
-  Args:
-    path: the file.
-    model: what the file does not decide, such as `dtype` or `remat`.
-
-  Raises:
-    ValueError: as `load_params`.
-  """
-  file = gguf_file.GgufFile(path)
-  sizes = gguf_config.sizes(file)
-  found = dataclasses.replace(model, **sizes)
-  _check_tensors(file, found)
-  return found
+_TOP = {'embed': 'token_embd', 'final_norm': 'output_norm', 'head': 'output'}
+_LAYER = {
+    ('attention_norm',): 'attn_norm',
+    ('attention', 'query'): 'attn_q',
+    ('attention', 'key'): 'attn_k',
+    ('attention', 'value'): 'attn_v',
+    ('attention', 'out'): 'attn_output',
+    ('attention', 'query_norm'): 'attn_q_norm',
+    ('attention', 'key_norm'): 'attn_k_norm',
+    ('attention_post_norm',): 'post_attention_norm',
+    ('mlp_norm',): 'ffn_norm',
+    ('mlp', 'gate'): 'ffn_gate',
+    ('mlp', 'up'): 'ffn_up',
+    ('mlp', 'down'): 'ffn_down',
+    ('mlp_post_norm',): 'post_ffw_norm',
+}
+"""Parameter to tensor, of the model and of a layer."""
 
 
-def load_params(path: str | os.PathLike) -> types.Params:
-  """The weights in a GGUF file.
-
-  Returns:
-    The nested dict of `models.decoder`, of float32 numpy arrays.
+def open_model(path: str | os.PathLike) -> stored.Model:
+  """Opens a file and checks everything but the numbers in it.
 
   Raises:
     ValueError: no whole GGUF file, another architecture; tensors that are
       missing, unknown, of another shape or a type that cannot be read, all
-      listed; or weights that are not finite.
+      listed.
   """
   file = gguf_file.GgufFile(path)
-  config = dataclasses.replace(
-      config_lib.ModelConfig(), **gguf_config.sizes(file))
-  _check_tensors(file, config)
-  params = {}
-  for target, (name, shape, turn) in _table(config).items():
-    weights = [turn(_dequantised(file, n, shape)) for n in _all(name, config)]
-    params[target] = (np.stack(weights) if target[0] == 'blocks'
-                      else np.ascontiguousarray(weights[0]))
-  return traverse_util.unflatten_dict(params)
+  config = config_lib.ModelConfig(**gguf_config.fields(file))
+  rows = {row.path: row._replace(name=_name(row.path))
+          for row in families.table(config)}
+  expected = {name: row.shape for row in rows.values()
+              for name in families.names(config, row)}
+  found = {name: tuple(map(int, reversed(tensor.shape)))
+           for name, tensor in file.tensors.items()
+           if name != gguf_config.ROPE_FACTORS}
+  if config.family in ('qwen2', 'qwen3') and config.tied_head:
+    found.pop('output.weight', None)
+  stored.check_tensors(
+      file.path, expected, found,
+      f'the {config.family} model that its metadata describe')
+  _check_types(file)
+  params = {
+      row.path: stored.Stored(
+          tuple(families.names(config, row)), stored.our_shape(row, config),
+          np.dtype(np.float32), functools.partial(_read, file, config, row),
+          stacked='{}' in row.name)
+      for row in rows.values()}
+  return stored.Model(file.path, config, 'float32', params)
 
 
-def _table(config):
-  """Parameter: (tensor, its shape in the file, how to turn it)."""
-  V, D, F, H = (config.vocab_size, config.width, config.mlp_width,
-                config.head_dim)
-  N, K = config.num_heads, config.num_kv_heads
-  same = lambda w: w
-  heads = lambda w: w.reshape(-1, H, D).transpose(2, 0, 1)  # [D, heads, H]
-  rotary = lambda w: heads(_halves(w, H))
-  out = lambda w: w.reshape(D, N, H).transpose(1, 2, 0)
-  layer = {
-      ('attention_norm', 'scale'): ('attn_norm', (D,), same),
-      ('attention', 'query'): ('attn_q', (N * H, D), rotary),
-      ('attention', 'key'): ('attn_k', (K * H, D), rotary),
-      ('attention', 'value'): ('attn_v', (K * H, D), heads),
-      ('attention', 'out'): ('attn_output', (D, N * H), out),
-      ('mlp_norm', 'scale'): ('ffn_norm', (D,), same),
-      ('mlp', 'gate'): ('ffn_gate', (F, D), np.transpose),
-      ('mlp', 'up'): ('ffn_up', (F, D), np.transpose),
-      ('mlp', 'down'): ('ffn_down', (D, F), np.transpose),
-  }
-  table = {
-      ('embed', 'embedding'): ('token_embd.weight', (V, D), same),
-      ('final_norm', 'scale'): ('output_norm.weight', (D,), same),
-  }
-  if not config.tied_head:
-    table['head', 'kernel'] = ('output.weight', (V, D), np.transpose)
-  for target, (name, shape, turn) in layer.items():
-    table['blocks', *target] = (f'blk.{{}}.{name}.weight', shape, turn)
-  return table
+def _name(path):
+  *module, leaf = path
+  end = 'bias' if leaf == 'bias' else 'weight'
+  if module[0] == 'blocks':
+    return f'blk.{{}}.{_LAYER[tuple(module[1:])]}.{end}'
+  return f'{_TOP[module[0]]}.{end}'
 
 
-def _all(name, config):
-  """The tensor's names: one for each layer if `name` has a place for it."""
-  layers = range(config.num_layers) if '{}' in name else (0,)
-  return [name.format(i) for i in layers]
+def _check_types(file):
+  import gguf  # An optional extra; there, as the file is open.
+  wrong = []
+  for name, tensor in file.tensors.items():
+    block = np.zeros(gguf.GGML_QUANT_SIZES[tensor.tensor_type][1], np.uint8)
+    try:
+      gguf.dequantize(block, tensor.tensor_type)
+    except NotImplementedError:
+      wrong.append(f'{name} is {tensor.tensor_type.name}')
+  if wrong:
+    raise ValueError(
+        f'{file.path}: types that cannot be read: {", ".join(wrong)}; take a '
+        'file of another quantisation')
+
+
+def _read(file, config, row, number):
+  """One layer of a parameter, float32."""
+  import gguf
+  tensor = file.tensors[row.name.format(number)]
+  values = gguf.dequantize(tensor.data, tensor.tensor_type)
+  values = np.asarray(values, np.float32).reshape(row.shape)
+  if config.family == 'llama' and row.path[-2] in ('query', 'key'):
+    values = _halves(values, config.head_dim)
+  if config.norm_plus_one and row.path[-1] == 'scale':
+    values = values - 1
+  return families.to_ours(row, values, config.head_dim)
 
 
 def _halves(w, head_dim: int):
@@ -105,47 +111,3 @@ def _halves(w, head_dim: int):
   """
   pairs = w.reshape(-1, head_dim // 2, 2, w.shape[-1])
   return pairs.swapaxes(1, 2).reshape(w.shape)
-
-
-def _check_tensors(file, config):
-  """Lists everything wrong with the tensors at once."""
-  expected = {name: shape for row, shape, _ in _table(config).values()
-              for name in _all(row, config)}
-  found = {name: tuple(map(int, reversed(tensor.shape)))
-           for name, tensor in file.tensors.items()}
-  wrong = [f'{name} has shape {found[name]}, not {shape}'
-           for name, shape in expected.items()
-           if name in found and found[name] != shape]
-  problems = [
-      ('missing', sorted(expected.keys() - found)),
-      ('unknown', sorted(found.keys() - expected)),
-      ('of another shape', wrong),
-  ]
-  problems = [f'{what}: {_listed(names)}' for what, names in problems if names]
-  if problems:
-    raise ValueError(
-        f'{file.path}: the tensors are not those of the llama model that its '
-        f'metadata describe; {"; ".join(problems)}'
-    )
-
-
-def _listed(names, most=20):
-  rest = len(names) - most
-  return ', '.join(names[:most]) + (f' and {rest} more' if rest > 0 else '')
-
-
-def _dequantised(file, name: str, shape: tuple[int, ...]) -> np.ndarray:
-  """The tensor as a float32 array, checked to be finite."""
-  import gguf  # An optional extra; there, as the file is open.
-  tensor = file.tensors[name]
-  try:
-    values = gguf.dequantize(tensor.data, tensor.tensor_type)
-  except NotImplementedError as error:
-    raise ValueError(
-        f'{file.path}: {name} is of type {tensor.tensor_type.name}, which '
-        'cannot be read; take a file of another quantisation'
-    ) from error
-  values = np.asarray(values, np.float32).reshape(shape)
-  if not np.isfinite(values).all():
-    raise ValueError(f'{file.path}: {name} has weights that are not finite')
-  return values

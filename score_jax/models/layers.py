@@ -8,26 +8,98 @@ are listed in `score_jax.types`.
 
 from collections.abc import Callable
 import math
+import re
+from typing import NamedTuple
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from score_jax import config as config_lib
 
 _MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
 
 
-def _param(
-    rngs: nnx.Rngs, shape, axes, fan_in: int, branches: int = 1
-) -> nnx.Param:
-  """A float32 weight, normal with variance 1 / (fan_in * branches).
+class View(NamedTuple):
+  """What one kind of layer, global or local, sees of a sequence.
 
-  `branches`: how many outputs are added to the residual stream in all, for
-  weights that write to it (GPT-2's rule).
+  Attributes:
+    sin_BTH, cos_BTH: float32, rotary angles of the tokens, H half a head.
+    mask_BTS: bool, whether token t may attend to slot s.
   """
-  value = jax.random.normal(rngs.params(), shape, jnp.float32)
-  return nnx.Param(value * (fan_in * branches) ** -0.5, axes=axes)
+
+  sin_BTH: jax.Array
+  cos_BTH: jax.Array
+  mask_BTS: jax.Array
+
+
+def global_view(
+    config: config_lib.ModelConfig, positions_BT: jax.Array, mask_BTS: jax.Array
+) -> View:
+  """The view of layers that attend to everything before them."""
+  return View(*_angles(_global_waves(config), positions_BT), mask_BTS)
+
+
+def local_view(
+    config: config_lib.ModelConfig,
+    positions_BT: jax.Array,
+    key_positions_BS: jax.Array,
+    mask_BTS: jax.Array,
+) -> View:
+  """The view of layers with a window, counted in positions, not slots."""
+  base = config.local_rope_base
+  waves = (frequencies(base, config.head_dim) if base
+           else _global_waves(config))
+  behind_BTS = positions_BT[:, :, None] - key_positions_BS[:, None]
+  return View(*_angles(waves, positions_BT),
+              mask_BTS & (behind_BTS < config.window))
+
+
+def _global_waves(config):
+  return frequencies(config.rope_base, config.head_dim, config.rope_scaling)
+
+
+def frequencies(
+    base: float,
+    head_dim: int,
+    scaling: config_lib.RopeScaling = config_lib.RopeScaling(),
+) -> np.ndarray:
+  """Radians a position, one for each pair of dimensions, float64 [H/2].
+
+  'llama3': waves longer than the original context over `low_freq` are slowed
+  by the factor, those shorter than it over `high_freq` are kept, and those
+  between are mixed in proportion (Llama 3.1, 2407.21783 section 3.1).
+  """
+  waves = base ** (-np.arange(0, head_dim, 2) / head_dim)
+  if scaling.kind == 'none':
+    return waves
+  if scaling.kind == 'linear':
+    return waves / scaling.factor
+  turns = scaling.original_positions * waves / (2 * np.pi)
+  kept = (turns - scaling.low_freq) / (scaling.high_freq - scaling.low_freq)
+  kept = np.clip(kept, 0, 1)
+  return kept * waves + (1 - kept) * waves / scaling.factor
+
+
+def _angles(waves, positions_BT):
+  angle = (positions_BT[..., None].astype(jnp.float32)
+           * waves.astype(np.float32)[None, None])
+  return jnp.sin(angle), jnp.cos(angle)
+
+
+def rotate(x_BTNH: jax.Array, view: View) -> jax.Array:
+  """Rotary position embedding, half-rotation form (Su et al., 2104.09864)."""
+  sin, cos = view.sin_BTH[:, :, None], view.cos_BTH[:, :, None]
+  first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+  return jnp.concatenate(
+      [first * cos - second * sin, second * cos + first * sin], axis=-1
+  ).astype(x_BTNH.dtype)
+
+
+def softcap(scores: jax.Array, cap: float) -> jax.Array:
+  """cap * tanh(scores / cap), or `scores` where there is no cap (0)."""
+  return cap * jnp.tanh(scores / cap) if cap else scores
 
 
 def linear(x: jax.Array, weight: jax.Array, outs: int) -> jax.Array:
@@ -38,7 +110,7 @@ def linear(x: jax.Array, weight: jax.Array, outs: int) -> jax.Array:
 
   Args:
     x: [B, T, ...], in the dtype of the activations.
-    weight: float32, as many axes of `x` in front, then `outs` axes.
+    weight: as many axes of `x` in front, then `outs` axes.
     outs: axes of the result after [B, T].
   """
   B, T = x.shape[:2]
@@ -47,51 +119,122 @@ def linear(x: jax.Array, weight: jax.Array, outs: int) -> jax.Array:
   return (x.reshape(B * T, -1) @ matrix).reshape(B, T, *shape)
 
 
-class RMSNorm(nnx.Module):
-  """x / rms(x) * scale over the last axis (Zhang and Sennrich, 1910.07467)."""
+def _normal(rngs: nnx.Rngs, shape, axes, variance: float) -> nnx.Param:
+  value = jax.random.normal(rngs.params(), shape, jnp.float32)
+  return nnx.Param(value * variance**0.5, axes=axes)
 
-  def __init__(self, width: int, eps: float):
-    self.scale = nnx.Param(jnp.ones((width,), jnp.float32), axes=('embed',))
-    self.eps = eps
+
+def _zeros(shape, axes) -> nnx.Param:
+  return nnx.Param(jnp.zeros(shape, jnp.float32), axes=axes)
+
+
+class Projection(nnx.Module):
+  """A weight, with a bias and low-rank adapters where the model has them.
+
+  y = x kernel + bias + (alpha / rank) * (x lora_a) lora_b. `lora_b` begins at
+  zero, so that a fresh adapter changes nothing, to the bit.
+  """
+
+  def __init__(
+      self,
+      name: str,
+      config: config_lib.ModelConfig,
+      rngs: nnx.Rngs,
+      ins: dict[str, int],
+      outs: dict[str, int],
+      *,
+      bias: bool = False,
+      branches: int = 1,
+  ):
+    """Makes the weight.
+
+    Args:
+      name: such as 'attention/query', for `config.lora.targets`.
+      config: the model.
+      rngs: random keys.
+      ins, outs: contracted and resulting axes, logical name to size.
+      bias: whether it has one.
+      branches: how many outputs are added to the residual stream in all, for
+        weights that write to it (GPT-2's rule).
+    """
+    in_axes, in_shape = tuple(ins), tuple(ins.values())
+    out_axes, out_shape = tuple(outs), tuple(outs.values())
+    fan_in, rank = math.prod(in_shape), config.lora.rank
+    self.kernel = _normal(rngs, in_shape + out_shape, in_axes + out_axes,
+                          1 / (fan_in * branches))
+    if bias:
+      self.bias = _zeros(out_shape, out_axes)
+    if is_adapted(config.lora, name):
+      self.lora_a = _normal(rngs, in_shape + (rank,), in_axes + (None,),
+                            1 / fan_in)
+      self.lora_b = _zeros((rank,) + out_shape, (None,) + out_axes)
+      self.lora_weight = config.lora.alpha / rank
+    self.outs = len(outs)
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    y = linear(x, self.kernel[...], self.outs)
+    if hasattr(self, 'bias'):
+      bias = self.bias[...].astype(x.dtype)
+      y += jnp.broadcast_to(bias, y.shape)
+    if hasattr(self, 'lora_a'):
+      low = linear(x, self.lora_a[...], 1)
+      y += self.lora_weight * linear(low, self.lora_b[...], self.outs)
+    return y
+
+
+def is_adapted(lora: config_lib.LoraConfig, name: str) -> bool:
+  """Whether the weight `name` has adapters."""
+  return bool(lora.rank and re.fullmatch(lora.targets, name))
+
+
+class RMSNorm(nnx.Module):
+  """x / rms(x) * scale over the last axis (Zhang and Sennrich, 1910.07467).
+
+  Gemma stores the scale less one (`norm_plus_one`).
+  """
+
+  def __init__(
+      self, config: config_lib.ModelConfig, size: int, axis: str = 'embed'
+  ):
+    self.offset = float(config.norm_plus_one)
+    self.scale = nnx.Param(
+        jnp.full((size,), 1 - self.offset, jnp.float32), axes=(axis,))
+    self.eps = config.norm_eps
 
   def __call__(self, x: jax.Array) -> jax.Array:
     x32 = x.astype(jnp.float32)
     mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
-    scale = jnp.broadcast_to(self.scale[...], x.shape)
-    return (x32 * jax.lax.rsqrt(mean_square + self.eps) * scale).astype(x.dtype)
-
-
-def rotate(x_BTNH: jax.Array, positions_BT: jax.Array, base: float):
-  """Rotary position embedding, half-rotation form (Su et al., 2104.09864)."""
-  half = x_BTNH.shape[-1] // 2
-  frequency = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angle = positions_BT[..., None].astype(jnp.float32) * frequency[None, None]
-  sin, cos = jnp.sin(angle)[:, :, None], jnp.cos(angle)[:, :, None]
-  first, second = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
-  return jnp.concatenate(
-      [first * cos - second * sin, second * cos + first * sin], axis=-1
-  ).astype(x_BTNH.dtype)
+    scale = self.scale[...].astype(jnp.float32) + self.offset
+    normed = x32 * jax.lax.rsqrt(mean_square + self.eps)
+    return (normed * jnp.broadcast_to(scale, x.shape)).astype(x.dtype)
 
 
 class Attention(nnx.Module):
   """Grouped-query attention, with keys and values kept by the caller."""
 
   def __init__(self, config: config_lib.ModelConfig, rngs: nnx.Rngs):
-    D, N, K, H = (config.width, config.num_heads, config.num_kv_heads,
-                  config.head_dim)
-    self.query = _param(rngs, (D, N, H), ('embed', 'heads', 'head_dim'), D)
-    self.key = _param(rngs, (D, K, H), ('embed', 'kv_heads', 'head_dim'), D)
-    self.value = _param(rngs, (D, K, H), ('embed', 'kv_heads', 'head_dim'), D)
-    self.out = _param(rngs, (N, H, D), ('heads', 'head_dim', 'embed'), N * H,
-                      branches=2 * config.num_layers)
-    self.rope_base = config.rope_base
+    D, H = config.width, config.head_dim
+    heads = {'heads': config.num_heads, 'head_dim': H}
+    kv_heads = {'kv_heads': config.num_kv_heads, 'head_dim': H}
+    for name, outs in (('query', heads), ('key', kv_heads),
+                       ('value', kv_heads)):
+      setattr(self, name, Projection(
+          f'attention/{name}', config, rngs, {'embed': D}, outs,
+          bias=config.qkv_bias))
+    self.out = Projection('attention/out', config, rngs, heads, {'embed': D},
+                          branches=2 * config.num_layers)
+    if config.qk_norm:
+      self.query_norm = RMSNorm(config, H, 'head_dim')
+      self.key_norm = RMSNorm(config, H, 'head_dim')
+    self.scale = config.attention_scale or H**-0.5
+    self.cap = config.attention_softcap
 
-  def project(self, x_BTD: jax.Array, positions_BT: jax.Array):
+  def project(self, x_BTD: jax.Array, view: View):
     """Query [B, T, N, H], key and value [B, K, T, H] of these tokens."""
-    q, k, v = (linear(x_BTD, weight[...], 2)
-               for weight in (self.query, self.key, self.value))
-    q = rotate(q, positions_BT, self.rope_base)
-    k = rotate(k, positions_BT, self.rope_base)
+    q, k, v = self.query(x_BTD), self.key(x_BTD), self.value(x_BTD)
+    if hasattr(self, 'query_norm'):
+      q, k = self.query_norm(q), self.key_norm(k)
+    q, k = rotate(q, view), rotate(k, view)
     return q, k.swapaxes(1, 2), v.swapaxes(1, 2)
 
   def mix(self, q_BTNH, k_BKSH, v_BKSH, mask_BTS) -> jax.Array:
@@ -100,64 +243,75 @@ class Attention(nnx.Module):
     K = k_BKSH.shape[1]
     q = q_BTNH.reshape(B, T, K, N // K, H)
     scores = jnp.einsum('btkgh,bksh->bkgts', q, k_BKSH,
-                        preferred_element_type=jnp.float32) * H**-0.5
+                        preferred_element_type=jnp.float32) * self.scale
+    scores = softcap(scores, self.cap)
     scores = jnp.where(mask_BTS[:, None, None], scores, _MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
     mixed = jnp.einsum('bkgts,bksh->btkgh', weights, v_BKSH)
-    return linear(mixed.reshape(B, T, N * H), self.out[...], 1)
+    return self.out(mixed.reshape(B, T, N, H))
 
 
 class MLP(nnx.Module):
-  """down(silu(gate(x)) * up(x)) (Shazeer, 2002.05202)."""
+  """down(activation(gate(x)) * up(x)) (Shazeer, 2002.05202)."""
 
   def __init__(self, config: config_lib.ModelConfig, rngs: nnx.Rngs):
-    D, F = config.width, config.mlp_width
-    self.gate = _param(rngs, (D, F), ('embed', 'mlp'), D)
-    self.up = _param(rngs, (D, F), ('embed', 'mlp'), D)
-    self.down = _param(rngs, (F, D), ('mlp', 'embed'), F,
-                       branches=2 * config.num_layers)
+    embed, mlp = {'embed': config.width}, {'mlp': config.mlp_width}
+    self.gate = Projection('mlp/gate', config, rngs, embed, mlp)
+    self.up = Projection('mlp/up', config, rngs, embed, mlp)
+    self.down = Projection('mlp/down', config, rngs, mlp, embed,
+                           branches=2 * config.num_layers)
+    self.activation = config.activation
 
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
-    gate, up = (linear(x_BTD, w[...], 1) for w in (self.gate, self.up))
-    return linear(jax.nn.silu(gate) * up, self.down[...], 1)
+    activation = {'silu': jax.nn.silu, 'gelu': jax.nn.gelu}[self.activation]
+    return self.down(activation(self.gate(x_BTD)) * self.up(x_BTD))
 
 
 class Block(nnx.Module):
   """One layer: attention and MLP, each behind a norm, added to the stream."""
 
   def __init__(self, config: config_lib.ModelConfig, rngs: nnx.Rngs):
-    self.attention_norm = RMSNorm(config.width, config.norm_eps)
+    norm = lambda: RMSNorm(config, config.width)
+    self.attention_norm = norm()
     self.attention = Attention(config, rngs)
-    self.mlp_norm = RMSNorm(config.width, config.norm_eps)
+    self.mlp_norm = norm()
     self.mlp = MLP(config, rngs)
+    if config.post_norms:
+      self.attention_post_norm = norm()
+      self.mlp_post_norm = norm()
 
-  def __call__(self, x_BTD, positions_BT, mask_BTS, store: Callable):
+  def __call__(self, x_BTD, view: View, store: Callable):
     """The layer's output and what `store` returns as the new cache.
 
     Args:
       x_BTD: activations.
-      positions_BT: int32.
-      mask_BTS: bool, whether token t may attend to slot s.
+      view: what this layer sees.
       store: takes the new keys and values [B, K, T, H] and returns all keys
         and all values [B, K, S, H] and the cache that now holds them.
     """
-    q, k, v = self.attention.project(self.attention_norm(x_BTD), positions_BT)
+    q, k, v = self.attention.project(self.attention_norm(x_BTD), view)
     keys, values, cache = store(k, v)
-    x_BTD = x_BTD + self.attention.mix(q, keys, values, mask_BTS)
-    return x_BTD + self.mlp(self.mlp_norm(x_BTD)), cache
+    mixed = self.attention.mix(q, keys, values, view.mask_BTS)
+    x_BTD = x_BTD + self._normed('attention_post_norm', mixed)
+    mixed = self.mlp(self.mlp_norm(x_BTD))
+    return x_BTD + self._normed('mlp_post_norm', mixed), cache
+
+  def _normed(self, name, x_BTD):
+    """Through the norm `name`, where the model has it."""
+    return getattr(self, name)(x_BTD) if hasattr(self, name) else x_BTD
 
 
 class Embedding(nnx.Module):
   """Token vectors [V, D]."""
 
   def __init__(self, config: config_lib.ModelConfig, rngs: nnx.Rngs):
-    self.embedding = _param(rngs, (config.vocab_size, config.width),
-                            ('vocab', 'embed'), config.width)
+    self.embedding = _normal(rngs, (config.vocab_size, config.width),
+                             ('vocab', 'embed'), 1 / config.width)
 
 
 class Head(nnx.Module):
   """An output matrix [D, V] of its own, where the head is not tied."""
 
   def __init__(self, config: config_lib.ModelConfig, rngs: nnx.Rngs):
-    self.kernel = _param(rngs, (config.width, config.vocab_size),
-                         ('embed', 'vocab'), config.width)
+    self.kernel = _normal(rngs, (config.width, config.vocab_size),
+                          ('embed', 'vocab'), 1 / config.width)

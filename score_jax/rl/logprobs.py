@@ -27,9 +27,11 @@ class TokenStatistics(NamedTuple):
   kl: jax.Array
 
 
-def _log_softmax(hidden, head_DV, temperature):
+def _log_softmax(hidden, head_DV, temperature, softcap):
   scores = jnp.matmul(hidden, head_DV.astype(hidden.dtype),
                       preferred_element_type=jnp.float32)
+  if softcap:
+    scores = softcap * jnp.tanh(scores / softcap)
   return jax.nn.log_softmax(scores / temperature)
 
 
@@ -57,11 +59,11 @@ def _over_positions(chunk_fn, arrays, chunk):
   return jax.tree.map(join, out)
 
 
-def token_logps(hidden_BTD, head_DV, tokens_BT, *, chunk: int):
+def token_logps(hidden_BTD, head_DV, tokens_BT, *, chunk: int, softcap=0.0):
   """log pi(token), float32 [B, T], at temperature 1: for cross-entropy."""
 
   def of_chunk(hidden, tokens):
-    return _pick(_log_softmax(hidden, head_DV, 1.0), tokens)
+    return _pick(_log_softmax(hidden, head_DV, 1.0, softcap), tokens)
 
   return _over_positions(of_chunk, (hidden_BTD, tokens_BT), chunk)
 
@@ -75,6 +77,7 @@ def token_statistics(
     *,
     temperature: float,
     chunk: int,
+    softcap: float = 0.0,
 ) -> TokenStatistics:
   """Statistics of policy and reference at every position.
 
@@ -87,10 +90,12 @@ def token_statistics(
     temperature: of the distribution that was sampled; both models' scores are
       divided by it, so that pi here is the pi that acted.
     chunk: positions whose scores exist at one time.
+    softcap: c of c * tanh(scores / c), before the temperature; 0 for none.
   """
   ref_hidden_BTD, ref_head_DV = jax.lax.stop_gradient(
       (ref_hidden_BTD, ref_head_DV))
-  log_softmax = functools.partial(_log_softmax, temperature=temperature)
+  log_softmax = functools.partial(
+      _log_softmax, temperature=temperature, softcap=softcap)
 
   def of_chunk(hidden, ref_hidden, tokens):
     logp = log_softmax(hidden, head_DV)

@@ -92,7 +92,7 @@ def decode_attempt(
   def step(carry):
     t, ended_B, rows = carry
     slot = start + t
-    scores_BV = decoder.logits(rows.hidden_BD, head_DV)
+    scores_BV = decoder.logits(config, rows.hidden_BD, head_DV)
     scores_BV = sharding.constrain(scores_BV, 'batch', 'vocab')
     token_keys_B = keys_lib.token_keys(keys_B, attempt, t)
     token_B, logp_B = sampling.sample(scores_BV, token_keys_B, temperature)

@@ -98,25 +98,30 @@ def test_shared_cache_repeats_rows_and_makes_room():
   np.testing.assert_array_equal(shared[:, :, 3:], 0)
 
 
+def _view(at):
+  config = testing.model_config(head_dim=8)
+  return layers.global_view(config, jnp.array([[at]]), jnp.ones((1, 1, 1), bool))
+
+
 def test_rotation_keeps_length_and_depends_on_distance():
   rng = np.random.default_rng(0)
   q, k = (jnp.asarray(rng.normal(size=(1, 1, 1, 8)), jnp.float32)
           for _ in range(2))
 
   def score(q_at, k_at):
-    turn = lambda x, at: layers.rotate(x, jnp.array([[at]]), 10_000.0)
+    turn = lambda x, at: layers.rotate(x, _view(at))
     return float(jnp.sum(turn(q, q_at) * turn(k, k_at)))
 
   np.testing.assert_allclose(score(3, 1), score(103, 101), rtol=1e-4)
   assert abs(score(3, 1) - score(3, 2)) > 1e-3
-  turned = layers.rotate(q, jnp.array([[7]]), 10_000.0)
+  turned = layers.rotate(q, _view(7))
   np.testing.assert_allclose(jnp.linalg.norm(turned), jnp.linalg.norm(q),
                              rtol=1e-5)
 
 
 def test_rms_norm_by_hand():
   # rms of (3, 4) is sqrt(12.5); scale (1, 2).
-  norm = layers.RMSNorm(2, eps=0.0)
+  norm = layers.RMSNorm(testing.model_config(norm_eps=0.0), 2)
   norm.scale[...] = jnp.array([1.0, 2.0])
   np.testing.assert_allclose(
       norm(jnp.array([[3.0, 4.0]])), [[3 / 12.5**0.5, 8 / 12.5**0.5]],
@@ -128,7 +133,7 @@ def test_bfloat16_activations_and_float32_scores():
   tree = testing.params(config)
   hidden, _ = decoder.forward(config, tree, *_inputs())
   assert hidden.dtype == jnp.bfloat16
-  assert decoder.logits(hidden, decoder.head(config, tree)).dtype == jnp.float32
+  assert decoder.logits(config, hidden, decoder.head(config, tree)).dtype == jnp.float32
   exact, _ = decoder.forward(testing.model_config(), tree, *_inputs())
   # bfloat16 keeps 8 bits: errors of a few parts in 256 of values near 1.
   np.testing.assert_allclose(hidden.astype(jnp.float32), exact, atol=0.1)
@@ -139,7 +144,7 @@ def test_cast_parameters_compute_the_same():
   config = testing.model_config(dtype='bfloat16')
   tree = jax.tree.map(lambda w: 1.1 * w, testing.params(config))
   cast = decoder.cast(config, tree)
-  assert cast['blocks']['mlp']['up'].dtype == jnp.bfloat16
+  assert cast['blocks']['mlp']['up']['kernel'].dtype == jnp.bfloat16
   forward = jax.jit(lambda p: decoder.forward(config, p, *_inputs())[0])
   np.testing.assert_array_equal(forward(cast), forward(tree))
 
@@ -150,11 +155,11 @@ def test_random_layers_differ_and_have_their_scales():
   blocks = testing.params(config)['blocks']
   for name, scale in (('query', 64), ('key', 64), ('value', 64),
                       ('out', 8 * 16 * 4)):  # Two branches in two layers.
-    weight = blocks['attention'][name]
+    weight = blocks['attention'][name]['kernel']
     np.testing.assert_allclose(weight.std(), scale**-0.5, rtol=0.05)
     assert np.abs(weight[0] - weight[1]).max() > 0.1 * weight.std()
   for name, scale in (('gate', 64), ('up', 64), ('down', 96 * 4)):
-    np.testing.assert_allclose(blocks['mlp'][name].std(), scale**-0.5,
+    np.testing.assert_allclose(blocks['mlp'][name]['kernel'].std(), scale**-0.5,
                                rtol=0.05)
 
 

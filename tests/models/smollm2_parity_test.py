@@ -72,7 +72,7 @@ def _ours(path, params):
     positions = jnp.arange(tokens.shape[1])[None]
     hidden, _ = decoder.forward(
         config, params, tokens, positions, jnp.ones(tokens.shape, bool))
-    return decoder.logits(hidden, decoder.head(config, params))[0]
+    return decoder.logits(config, hidden, decoder.head(config, params))[0]
 
   def logits(ids):
     ids = np.asarray([ids], np.int32)

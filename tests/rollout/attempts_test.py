@@ -28,7 +28,7 @@ def _trainer_logps(config, tree, rollout, temperature=1.0):
   head = decoder.head(config, tree)
   stats = logprobs.token_statistics(
       hidden, head, hidden, head, update.of_attempts(rollout.tokens_BS, layout),
-      temperature=temperature, chunk=4)
+      temperature=temperature, chunk=4, softcap=config.final_softcap)
   mask = update.of_attempts(rollout.attempt_BS, layout) > 0
   return jnp.where(mask, stats.logp, 0)
 
@@ -136,7 +136,7 @@ def test_greedy_equals_a_loop_of_whole_forward_passes():
     there = jnp.arange(24)[None] < length
     hidden, _ = decoder.forward(config, tree, tokens_1T, jnp.arange(24)[None],
                                 there)
-    scores = decoder.logits(hidden[0], decoder.head(config, tree))
+    scores = decoder.logits(config, hidden[0], decoder.head(config, tree))
     return jnp.argmax(scores[length - 1])
 
   for row in range(4):
