@@ -19,7 +19,9 @@ setuptools.setup(
         'grain>=0.2.18',
         'importlib_resources',  # tensorflow-datasets needs it, undeclared.
         'jax>=0.10.1,<0.11',
+        'jinja2>=3.1.6',
         'ml-collections>=1.1',
+        'ml_dtypes',
         'numpy>=2',
         'optax>=0.2.8',
         'orbax-checkpoint>=0.12.8,<0.13',

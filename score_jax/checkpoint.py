@@ -323,7 +323,7 @@ def write_arrays(
 
 
 class Arrays:
-  """The parameters in one checkpoint, read one at a time.
+  """The parameters in one checkpoint, of which some can be read.
 
   Attributes:
     folder: of one step of `Checkpoints`, or of `write_arrays`.
@@ -357,29 +357,32 @@ class Arrays:
     where = where or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(shape, jax.numpy.dtype(dtype), sharding=where)
 
-  def read(self, path: tuple[str, ...], where=None) -> jax.Array:
-    """One parameter.
+  def read(
+      self, paths: Iterable[tuple[str, ...]], where=None
+  ) -> list[jax.Array]:
+    """Some of the parameters.
 
     Args:
-      path: a key of `kinds`.
-      where: its sharding; one device by default.
+      paths: keys of `kinds`.
+      where: their sharding; one device by default.
 
     Raises:
-      ValueError: it is not what was saved.
+      ValueError: one is not what was saved.
     """
-    full = ('params', *path)
-    wanted = {full: self.abstract(path, where)}
+    wanted = {('params', *path): self.abstract(path, where) for path in paths}
     options = v1.Context()
     options.pytree.loading.partial_load = True
     with options:
       tree = v1.load(self.folder, traverse_util.unflatten_dict(wanted))
-    array = traverse_util.flatten_dict(tree)[full]
-    (_, checksum), = seal_lib.describe([array]).values()
-    if checksum != self._sums[full]:
-      raise ValueError(
-          f'checkpoint {self.folder} is damaged: {"/".join(path)} is not what '
-          'was saved')
-    return array
+    found = traverse_util.flatten_dict(tree)
+    arrays = [found[path] for path in wanted]
+    sums = seal_lib.describe(arrays).values()
+    for path, (_, checksum) in zip(wanted, sums):
+      if checksum != self._sums[path]:
+        raise ValueError(
+            f'checkpoint {self.folder} is damaged: {"/".join(path[1:])} is not '
+            'what was saved')
+    return arrays
 
 
 def _path_of(name):

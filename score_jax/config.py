@@ -348,6 +348,7 @@ def _check(config: Config):
   _one_of('config.memory.reference_dtype', memory.reference_dtype, DTYPES)
   for name in memory.offload:
     _one_of('config.memory.offload', name, ('reference', 'optimizer'))
+  _check_lora_reference(model.lora, memory)
   _at_least('config.base.steps', config.base.steps, 1)
   _at_least('config.base.batch_size', config.base.batch_size, 1)
   _check_accumulation('config.base', config.base.batch_size,
@@ -415,9 +416,25 @@ def _check_accumulation(where, rows, micro_batches):
            f'{micro_batches}')
 
 
+def _check_lora_reference(lora, memory):
+  """With LoRA the reference is the policy's own base: no array apart."""
+  why = f'config.model.lora.rank is {lora.rank}: the reference is the policy\'s'
+  _require(
+      not lora.rank or memory.reference_dtype == 'float32',
+      f'config.memory.reference_dtype is {memory.reference_dtype!r}, but {why} '
+      "own base; store that in half with config.model.param_dtype='bfloat16'")
+  _require(
+      not lora.rank or 'reference' not in memory.offload,
+      f'config.memory.offload has \'reference\', but {why} own base, needed at '
+      'every step; leave it out')
+
+
 def _check_optimizer(where, optimizer):
   _one_of(f'{where}.name', optimizer.name, ('adam', 'adafactor'))
   _one_of(f'{where}.moments_dtype', optimizer.moments_dtype, DTYPES)
+  _require(optimizer.name == 'adam' or optimizer.moments_dtype == 'float32',
+           f'{where}.moments_dtype is {optimizer.moments_dtype!r}, but the '
+           "means that adafactor keeps are small; use 'float32'")
   _one_of(f'{where}.schedule', optimizer.schedule, ('constant', 'cosine'))
   for name in ('learning_rate', 'warmup_steps', 'clip_norm', 'weight_decay'):
     _at_least(f'{where}.{name}', getattr(optimizer, name), 0)

@@ -7,7 +7,7 @@ from score_jax import config as config_lib
 from score_jax import evaluate
 from score_jax import train
 from score_jax import types
-from score_jax import update
+from score_jax.models import decoder
 from score_jax.run import Run
 
 
@@ -26,15 +26,17 @@ def train_all(run: Run) -> dict:
     run.problems(split)  # Prompts that are too long show now, not hours later.
   if run.config.stage1.checkpoint:
     _named_stage1(run)  # So does a folder that cannot be taken.
+  model = run.config.model
   params = reference = None
   for stage in stages_of(run.config):
     trained = ready(run, stage)
     if trained is None:
       trained = _train(run, stage, params, reference)
-    if stage == 'base':
-      reference = trained  # Of both stages (paper Eq. 2 to 4).
     params = trained
-    _evaluate_once(run, stage, params)
+    if stage == 'base':
+      reference = run.reference(trained)  # Of both (paper Eq. 2 to 4).
+      params = run.start(trained)
+    _evaluate_once(run, stage, decoder.policy(model, reference, params))
   return run.writer.read_results()
 
 
@@ -47,14 +49,16 @@ def evaluate_all(run: Run) -> dict:
   Raises:
     ValueError: no stage is finished.
   """
-  evaluated = []
+  model, base, evaluated = run.config.model, None, []
   for stage in stages_of(run.config):
     params = ready(run, stage)
-    if params is None:
+    if model.lora.rank and stage == 'base':
+      base, params = params, run.fresh_adapters()
+    if params is None or (model.lora.rank and base is None):
       run.say(f'{stage}: not trained to its end; skipped')
     else:
       evaluated.append(stage)
-      evaluate.evaluate(run, stage, params)
+      evaluate.evaluate(run, stage, decoder.policy(model, base, params))
   if not evaluated:
     raise ValueError(f'{run.folder} holds no finished stage to evaluate; '
                      'train first, with --mode=train')
@@ -62,7 +66,10 @@ def evaluate_all(run: Run) -> dict:
 
 
 def ready(run: Run, stage: str) -> types.Params | None:
-  """A stage's final parameters, loaded or found finished; None if neither."""
+  """What a stage has trained, loaded or found finished; None if neither.
+
+  All weights; for Stages I and II with LoRA the adapters.
+  """
   config = run.config
   if stage == 'base' and config.model.checkpoint:
     run.say(f'base: weights from {config.model.checkpoint}')
@@ -88,10 +95,8 @@ def _named_stage1(run) -> types.TrainState:
 
 
 def _last_state(run, stage, folder) -> types.TrainState | None:
-  settings = run.settings(stage)
-  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
   with checkpoint.Checkpoints(folder, run.config.checkpoints.keep) as saved:
-    restored = saved.restore(run.abstract_state(optimizer), run.say)
+    restored = saved.restore(run.states.state(stage), run.say)
   return None if restored is None else restored[0]
 
 

@@ -8,9 +8,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
+from flax import traverse_util
 import jax
 from jax.sharding import Mesh
-import optax
 
 from score_jax import actor as actor_lib
 from score_jax import checkpoint
@@ -19,9 +19,9 @@ from score_jax import data
 from score_jax import keys
 from score_jax import sharding
 from score_jax import shutdown
+from score_jax import states as states_lib
 from score_jax import tasks
 from score_jax import types
-from score_jax import update
 from score_jax import weights
 from score_jax import writer as writer_lib
 from score_jax.models import decoder
@@ -37,6 +37,7 @@ class Run:
     config: checked.
     folder: where everything is kept.
     mesh: the devices.
+    states: what its stages keep, and where.
     actor: the policy at work on the task.
     writer: the folder's files.
     stop: asked between steps, so that SIGTERM ends a run saved.
@@ -46,6 +47,7 @@ class Run:
   config: config_lib.Config
   folder: pathlib.Path
   mesh: Mesh
+  states: states_lib.States
   actor: actor_lib.Actor
   writer: writer_lib.Writer
   stop: shutdown.StopRequest
@@ -60,8 +62,7 @@ class Run:
       self, stage: str
   ) -> config_lib.BaseConfig | config_lib.StageConfig:
     """The part of the config that is a stage's own."""
-    return {'base': self.config.base, 'stage1': self.config.stage1,
-            'stage2': self.config.stage2}[stage]
+    return self.states.settings(stage)
 
   def problems(self, split: str) -> list[types.Problem]:
     """A split's problems whose prompts fit, in the order of the data set.
@@ -106,11 +107,19 @@ class Run:
         self.folder / 'checkpoints' / stage, self.config.checkpoints.keep)
 
   def random_params(self) -> types.Params:
-    """Fresh parameters, born where the mesh wants them."""
+    """A random base, born where the mesh wants it."""
     key = keys.purpose_key(self.config.seed, 'init')
-    model = self.config.model
+    model = self.states.model('base')
     return jax.jit(lambda: decoder.init(model, key),
                    out_shardings=self.param_shardings())()
+
+  def fresh_adapters(self) -> types.Params:
+    """Adapters that change nothing: one of their two factors is zero."""
+    key = keys.purpose_key(self.config.seed, 'init/adapters')
+    model = self.config.model
+    return jax.jit(
+        lambda: decoder.trained(model, decoder.init(model, key)),
+        out_shardings=states_lib.shardings(self.states.params('stage1')))()
 
   def loaded_params(self) -> types.Params:
     """The weights that `config.model.checkpoint` names, on the mesh."""
@@ -118,31 +127,29 @@ class Run:
     return weights.load_params(model.checkpoint, model, self.param_shardings())
 
   def param_shardings(self) -> Any:
-    """The sharding of each parameter."""
-    return sharding.tree_shardings(
-        self.mesh, decoder.logical_axes(self.config.model))
+    """The sharding of each parameter of the base."""
+    return states_lib.shardings(self.states.params('base'))
 
-  def abstract_params(self) -> types.Params:
-    """Shapes and shardings of the parameters."""
-    return jax.tree.map(_sharded, decoder.abstract(self.config.model),
-                        self.param_shardings())
+  def start(self, base: types.Params) -> types.Params:
+    """Where Stage I starts: at the base, or with adapters still without effect.
+    """
+    return self.fresh_adapters() if self.config.model.lora.rank else base
 
-  def abstract_state(
-      self, optimizer: optax.GradientTransformation
-  ) -> types.TrainState:
-    """Shapes and shardings of a training state: moments lie as parameters."""
-    shapes = jax.eval_shape(lambda p: update.init_state(optimizer, p),
-                            self.abstract_params())
-    replicated = sharding.named(self.mesh)
-    opt_state = optax.tree_map_params(
-        optimizer, _sharded, shapes.opt_state, self.param_shardings(),
-        transform_non_params=lambda leaf: _sharded(leaf, replicated))
-    return types.TrainState(
-        _sharded(shapes.step, replicated), self.abstract_params(), opt_state)
+  def reference(self, base: types.Params) -> types.Params:
+    """What both stages are held against: the base itself, or a copy of it.
 
-
-def _sharded(leaf, where):
-  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+    A copy is what `config.memory` asks for, in few bits or on the host, and
+    shares no array with the base.
+    """
+    memory = self.config.memory
+    if (memory.reference_dtype == 'float32'
+        and 'reference' not in memory.offload):
+      return base
+    # Behind the barrier no output is an input that is handed back.
+    copy = lambda base: self.states.as_reference(
+        jax.lax.optimization_barrier(base))
+    where = states_lib.shardings(self.states.reference())
+    return jax.jit(copy, out_shardings=where)(base)
 
 
 def resolved(config: config_lib.Config) -> config_lib.Config:
@@ -171,6 +178,19 @@ def _check_devices(config, mesh):
     sharding.check_batch(mesh, what, number)
   sharding.check_params(mesh, decoder.abstract(config.model),
                         decoder.logical_axes(config.model))
+  states_lib.check_offload(config.memory, mesh.local_devices)
+
+
+def _check_adapters(model):
+  """ValueError if LoRA is asked for and no weight has adapters."""
+  abstract = decoder.abstract(model)
+  if model.lora.rank and not decoder.trained(model, abstract):
+    paths = traverse_util.flatten_dict(abstract)
+    names = ('/'.join(path[1:-1]) for path in paths
+             if path[0] == 'blocks' and path[-1] == 'kernel')
+    raise ValueError(
+        f'config.model.lora.targets {model.lora.targets!r} matches no weight; '
+        f'there are: {", ".join(names)}')
 
 
 def open_run(
@@ -192,6 +212,7 @@ def open_run(
     raise ValueError(f'--workdir={folder} is a file; name a folder, new or old')
   mesh = sharding.make_mesh(config.mesh)
   _check_devices(config, mesh)
+  _check_adapters(config.model)
   task = tasks.make(config.task)
   base_path = ''
   if config.model.checkpoint:
@@ -214,4 +235,5 @@ def open_run(
   writer.check_config(record)
   data.prepare(task, folder / 'data', task.splits)
   writer.config(record)
-  return Run(config, folder, mesh, actor, writer, stop)
+  return Run(config, folder, mesh, states_lib.States(config, mesh), actor,
+             writer, stop)

@@ -22,8 +22,10 @@ from score_jax import metrics
 from score_jax import progress
 from score_jax import sharding
 from score_jax import shutdown
+from score_jax import states
 from score_jax import types
 from score_jax import update
+from score_jax.models import decoder
 from score_jax.rl import advantages
 from score_jax.rl import rewards
 from score_jax.run import Run
@@ -64,8 +66,9 @@ def train_stage(
     run: the run.
     stage: 'stage1' or 'stage2'.
     settings: of the stage.
-    params: where it starts: the base for Stage I, Stage I for Stage II.
-    reference: the BASE model, in both stages.
+    params: where it starts: see `Run.start` for Stage I, Stage I for Stage II.
+      Given up, unless they are the reference.
+    reference: the BASE model, in both stages; see `Run.reference`.
 
   Raises:
     shutdown.Stopped: after saving, when asked to.
@@ -73,19 +76,19 @@ def train_stage(
   """
   rollout = run.config.rollout
   credit = credit_of(stage, settings, len(rollout.attempt_tokens))
-  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
-  step_fn = _jitted(run, optimizer, functools.partial(
-      update.rl_update, model=run.config.model, stage=settings, credit=credit,
-      optimizer=optimizer, temperature=rollout.temperature,
-      head_chunk=run.config.head_chunk))
+  model = run.config.model
+  step_fn = _jitted(run, stage, functools.partial(
+      update.rl_update, model=model, stage=settings, credit=credit,
+      temperature=rollout.temperature))
   problems = run.problems('train')
   key = keys.purpose_key(run.config.seed, f'rollout/{stage}')
 
   def one_step(state, step):
     chosen = [problems[i] for i in _indices(run, stage, len(problems), step,
                                             rollout.prompts)]
+    policy = decoder.policy(model, reference, state.params)
     sampled = run.actor.sample(
-        state.params, chosen, key, step, samples=rollout.samples,
+        policy, chosen, key, step, samples=rollout.samples,
         temperature=rollout.temperature)
     graded = run.actor.grade(chosen, sampled)
     shaped_BA = rewards.shaped_rewards(graded.grades_BA, credit)
@@ -98,17 +101,17 @@ def train_stage(
     row = _row(graded, shaped_BA, jax.device_get(measured))
     return state, row, int(np.sum(sampled.length_BA))
 
-  return _loop(run, stage, settings.steps, optimizer, params, one_step)
+  if params is reference:
+    params = jax.tree.map(jnp.copy, params)
+  return _loop(run, stage, settings.steps, params, one_step)
 
 
 def train_base(run: Run) -> Trained:
   """Language modelling of two-attempt transcripts: the base model."""
   settings = run.config.base
-  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
-  step_fn = _jitted(run, optimizer, functools.partial(
-      update.lm_update, model=run.config.model,
-      micro_batches=settings.micro_batches, optimizer=optimizer,
-      head_chunk=run.config.head_chunk))
+  step_fn = _jitted(run, 'base', functools.partial(
+      update.lm_update, model=run.states.model('base'),
+      micro_batches=settings.micro_batches))
   corpus = _corpus(run)
   tokens = int(np.sum(corpus[1]) / len(corpus[1]) * settings.batch_size)
 
@@ -119,22 +122,13 @@ def train_base(run: Run) -> Trained:
     row = {name: float(x) for name, x in jax.device_get(measured).items()}
     return state, row, tokens
 
-  return _loop(run, 'base', settings.steps, optimizer, run.random_params(),
-               one_step)
+  return _loop(run, 'base', settings.steps, run.random_params(), one_step)
 
 
-def _loop(run, stage, steps, optimizer, params, one_step) -> Trained:
+def _loop(run, stage, steps, params, one_step) -> Trained:
   """Steps from the last whole checkpoint to the end; logs and saves."""
-  abstract = run.abstract_state(optimizer)
-  wall_s = 0.0
   with run.checkpoints(stage) as checkpoints:
-    restored = checkpoints.restore(abstract, run.say)
-    if restored is None:
-      state = _born(run, optimizer, params)
-    else:
-      state, meta = restored
-      wall_s = meta['wall_s']
-      run.say(f'{stage}: goes on from step {int(state.step)}')
+    state, wall_s = _begin(run, stage, params, checkpoints)
     first = int(state.step)
     run.writer.rewind(stage, first)
     with progress.Progress(stage, steps, first) as bar:
@@ -151,7 +145,8 @@ def _loop(run, stage, steps, optimizer, params, one_step) -> Trained:
         last = step + 1 == steps
         if (last or (step + 1) % run.config.checkpoints.every == 0
             or run.stop.requested):
-          checkpoints.save(step + 1, state, {'stage': stage, 'wall_s': wall_s})
+          checkpoints.save(step + 1, _on_devices(run, stage, state),
+                           {'stage': stage, 'wall_s': wall_s})
           _warn_of_collapse(run, stage, step + 1, row, bar)
         if run.stop.requested and not last:
           checkpoints.wait()
@@ -162,21 +157,40 @@ def _loop(run, stage, steps, optimizer, params, one_step) -> Trained:
   return Trained(state.params, wall_s)
 
 
-def _jitted(run, optimizer, step_fn):
-  """The update as one program: state donated, laid out as declared."""
-  where = jax.tree.map(lambda leaf: leaf.sharding,
-                       run.abstract_state(optimizer))
-  return jax.jit(step_fn, donate_argnums=0,
-                 out_shardings=(where, sharding.named(run.mesh)))
+def _begin(run, stage, params, checkpoints) -> tuple[types.TrainState, float]:
+  """The state to go on from, and the seconds that it took; gives up `params`.
+  """
+  places = run.states.state_places(stage)
+  restored = checkpoints.restore(run.states.state(stage), run.say)
+  if restored is None:
+    born = functools.partial(update.init_state, run.states.optimizer(stage))
+    return jax.jit(born, out_shardings=places, donate_argnums=0)(params), 0.0
+  for leaf in jax.tree.leaves(params):
+    leaf.delete()
+  state, meta = restored
+  run.say(f'{stage}: goes on from step {int(state.step)}')
+  return jax.device_put(state, places), meta['wall_s']
 
 
-def _born(run, optimizer, params) -> types.TrainState:
-  """Step 0. Parameters are copied: the reference keeps its own."""
-  where = jax.tree.map(lambda leaf: leaf.sharding,
-                       run.abstract_state(optimizer))
-  copied = jax.tree.map(jnp.copy, params)
-  return jax.jit(lambda p: update.init_state(optimizer, p),
-                 out_shardings=where, donate_argnums=0)(copied)
+def _on_devices(run, stage, state):
+  """The state as checkpoints hold it, wherever it lies between steps."""
+  return jax.device_put(state, states.shardings(run.states.state(stage)))
+
+
+def _jitted(run, stage, update_fn):
+  """The update as one program: state donated, each part where it is kept."""
+  update_fn = functools.partial(
+      update_fn, optimizer=run.states.optimizer(stage),
+      head_chunk=run.config.head_chunk,
+      seed=keys.purpose_seed(run.config.seed, f'rounding/{stage}'))
+  offloads = bool(run.config.memory.offload)
+
+  def step(*given):
+    return update_fn(*(states.on_devices(given) if offloads else given))
+
+  places = run.states.state_places(stage)
+  return jax.jit(step, donate_argnums=0,
+                 out_shardings=(places, sharding.named(run.mesh)))
 
 
 def _indices(run, stage, size, step, batch):

@@ -15,32 +15,13 @@ import jax.numpy as jnp
 import optax
 
 from score_jax import config as config_lib
+from score_jax import optimizers
 from score_jax import sharding
 from score_jax import types
 from score_jax.models import decoder
 from score_jax.rl import logprobs
 from score_jax.rl import objective
 from score_jax.rl import rewards
-
-
-def make_optimizer(
-    config: config_lib.OptimizerConfig, steps: int
-) -> optax.GradientTransformation:
-  """Adam (decoupled weight decay), its schedule and clipping."""
-  peak, warmup = config.learning_rate, config.warmup_steps
-  if config.schedule == 'cosine':
-    after = optax.cosine_decay_schedule(peak, max(steps - warmup, 1))
-  else:
-    after = optax.constant_schedule(peak)
-  schedule = optax.join_schedules(
-      [optax.linear_schedule(peak / (warmup + 1), peak, max(warmup, 1)), after],
-      [warmup])
-  # Always two links, so that the state has one form with and without clipping.
-  clip = (optax.clip_by_global_norm(config.clip_norm) if config.clip_norm
-          else optax.identity())
-  return optax.chain(clip, optax.adamw(
-      schedule, config.b1, config.b2, config.eps,
-      weight_decay=config.weight_decay))
 
 
 def init_state(optimizer, params: types.Params) -> types.TrainState:
@@ -74,8 +55,24 @@ def rl_update(
     optimizer: optax.GradientTransformation,
     temperature: float,
     head_chunk: int,
+    seed: int = 0,
 ) -> tuple[types.TrainState, dict[str, jax.Array]]:
   """One SCoRe step on a batch of rollouts.
+
+  With LoRA `state` holds the adapters alone, and the policy is those on the
+  reference: no second copy of the base exists.
+
+  Args:
+    state: see `types.TrainState`.
+    reference: the base model, which stays as it is.
+    batch: graded rollouts.
+    model: of the policy.
+    stage: settings of the loss.
+    credit: the stage's coefficients.
+    optimizer: see `optimizers.make_optimizer`.
+    temperature: that the rollouts were sampled with.
+    head_chunk: positions whose scores exist at one time.
+    seed: of stochastic rounding, where weights or moments are bfloat16.
 
   Returns:
     The new state and metrics: `loss`, `grad_norm`, and for each attempt the
@@ -87,11 +84,13 @@ def rl_update(
                                        stage.normalisation)
 
   def loss_fn(params, micro):
+    policy = decoder.policy(model, reference, params)
     hidden = functools.partial(
-        _attempt_hidden, model, micro.tokens_BS, micro.valid_BS, layout)
+        _attempt_hidden, micro.tokens_BS, micro.valid_BS, layout)
     stats = logprobs.token_statistics(
-        hidden(params), decoder.head(model, params),
-        hidden(reference), decoder.head(model, reference),
+        hidden(model, policy), decoder.head(model, policy),
+        hidden(decoder.without_adapters(model), reference),
+        decoder.head(model, reference),
         of_attempts(micro.tokens_BS, layout),
         temperature=temperature, softcap=model.final_softcap,
         chunk=head_chunk)
@@ -112,10 +111,10 @@ def rl_update(
     metrics[f'kl_t{a}'] = sums[f'kl_t{a}'] / rows
     metrics[f'entropy_t{a}'] = sums[f'entropy_t{a}'] / tokens
     metrics[f'logp_gap_t{a}'] = sums[f'logp_gap_t{a}'] / tokens
-  return apply_gradients(optimizer, state, grads), metrics
+  return apply_gradients(optimizer, state, grads, seed), metrics
 
 
-def _attempt_hidden(model, tokens_BS, valid_BS, layout, params):
+def _attempt_hidden(tokens_BS, valid_BS, layout, model, params):
   """Hidden states that predict the attempts' tokens: one pass for all."""
   hidden_BSD, _ = decoder.forward(model, params, tokens_BS,
                                   positions(valid_BS), valid_BS)
@@ -131,6 +130,7 @@ def lm_update(
     micro_batches: int,
     optimizer: optax.GradientTransformation,
     head_chunk: int,
+    seed: int = 0,
 ) -> tuple[types.TrainState, dict[str, jax.Array]]:
   """One step of next-token cross-entropy on sequences with dead slots.
 
@@ -156,7 +156,7 @@ def lm_update(
   loss, _, grads = accumulate(loss_fn, state.params,
                               (tokens_BS, valid_BS), micro_batches)
   metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
-  return apply_gradients(optimizer, state, grads), metrics
+  return apply_gradients(optimizer, state, grads, seed), metrics
 
 
 def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
@@ -168,11 +168,17 @@ def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
     params: what is differentiated.
     batch: a pytree of arrays with rows in front.
     micro_batches: parts, which run one after the other.
+
+  Returns:
+    Loss, sums and gradient; the gradient is float32 also where weights are not.
   """
-  value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+  def value_and_grad(params, micro):
+    (loss, sums), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        params, micro)
+    return loss, sums, jax.tree.map(lambda g: g.astype(jnp.float32), grads)
+
   if micro_batches == 1:
-    (loss, sums), grads = value_and_grad(params, batch)
-    return loss, sums, grads
+    return value_and_grad(params, batch)
 
   def split(x):  # Strided, so that each part stays spread over the devices.
     x = x.reshape(x.shape[0] // micro_batches, micro_batches, *x.shape[1:])
@@ -181,19 +187,21 @@ def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
     return sharding.constrain(x, *names)
 
   def step(total, micro):
-    (loss, sums), grads = value_and_grad(params, micro)
-    return jax.tree.map(jnp.add, total, (loss, sums, grads)), None
+    return jax.tree.map(jnp.add, total, value_and_grad(params, micro)), None
 
   parts = jax.tree.map(split, batch)
   first = jax.tree.map(lambda x: x[0], parts)
-  (loss, sums), grads = jax.eval_shape(value_and_grad, params, first)
   zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype),
-                       (loss, sums, grads))
+                       jax.eval_shape(value_and_grad, params, first))
   return jax.lax.scan(step, zeros, parts)[0]
 
 
-def apply_gradients(optimizer, state: types.TrainState, grads):
-  """The state after one optimizer step."""
-  changes, opt_state = optimizer.update(grads, state.opt_state, state.params)
-  return types.TrainState(state.step + 1,
-                          optax.apply_updates(state.params, changes), opt_state)
+def apply_gradients(optimizer, state: types.TrainState, grads, seed: int = 0):
+  """The state after one optimizer step; what is random is the step's own."""
+  key = jax.random.fold_in(jax.random.key(seed), state.step)
+  weights_key, moments_key = jax.random.split(key)
+  optimizer = optax.with_extra_args_support(optimizer)
+  changes, opt_state = optimizer.update(
+      grads, state.opt_state, state.params, key=moments_key)
+  params = optimizers.apply_changes(state.params, changes, weights_key)
+  return types.TrainState(state.step + 1, params, opt_state)

@@ -6,14 +6,17 @@
     a packaged name         see `models.variants.PACKAGED`
 """
 
+from collections.abc import Iterator
 import dataclasses
 import functools
+import math
 import os
 import pathlib
 
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 import numpy as np
 
 from score_jax import checkpoint
@@ -28,6 +31,8 @@ from score_jax.models import stored
 from score_jax.models import variants
 
 MODEL_JSON, ARRAYS = 'model.json', 'weights'
+PIECE_BYTES = 2**24
+"""Most bytes of a piece of a matrix without layers, see `pieces`."""
 
 
 def is_converted(path: str | os.PathLike) -> bool:
@@ -91,12 +96,66 @@ def load_params(
   path = variants.weights_path(checkpoint_name)
   if not is_converted(path):
     return stored.load(open_model(path), config, shardings)
-  arrays = checkpoint.Arrays(pathlib.Path(path).absolute() / ARRAYS)
+  model = open_model(path)
   flat = traverse_util.flatten_dict(shardings)
   return traverse_util.unflatten_dict({
-      name: arrays.read(name, where).astype(
-          decoder.stored_dtype(config, name[-1]))
+      name: _joined(model.params[name].read, where,
+                    decoder.stored_dtype(config, name[-1]))
       for name, where in flat.items()})
+
+
+def _joined(pieces: '_Pieces', where: NamedSharding, dtype) -> jax.Array:
+  """A parameter from its pieces, each of which the hosts share."""
+  spec = jax.sharding.PartitionSpec(None, *where.spec[1:])
+  arrays = pieces.on(NamedSharding(where.mesh, spec))
+  join = lambda parts: jnp.concatenate(parts).astype(dtype)
+  return jax.jit(join, out_shardings=where)(arrays)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Pieces:
+  """One parameter of a converted folder, cut along its first axis.
+
+  Attributes:
+    arrays: the folder's.
+    paths: of the pieces, in order. One a layer, or as many as `piece_rows`
+      says.
+    stacked: whether the first axis is that of the layers.
+  """
+
+  arrays: checkpoint.Arrays
+  paths: tuple[tuple[str, ...], ...]
+  stacked: bool
+
+  def on(self, where: NamedSharding) -> list[jax.Array]:
+    """The pieces on a mesh."""
+    return self.arrays.read(self.paths, where)
+
+  def __call__(self, number: int) -> np.ndarray:
+    """Of a stacked parameter one layer, of another one all of it."""
+    if self.stacked:
+      return np.asarray(self.arrays.read([self.paths[number]])[0])[0]
+    parts = (self.arrays.read([path])[0] for path in self.paths)
+    shapes = [self.arrays.abstract(path).shape for path in self.paths]
+    rows = sum(shape[0] for shape in shapes)
+    dtype = self.arrays.abstract(self.paths[0]).dtype
+    whole, start = np.empty((rows, *shapes[0][1:]), dtype), 0
+    for part in parts:
+      whole[start : start + len(part)] = part
+      start += len(part)
+    return whole
+
+
+def pieces(param: stored.Stored) -> Iterator[tuple[str, np.ndarray]]:
+  """A parameter as a converted folder holds it: number and slice, in order."""
+  rows = 1
+  if not param.stacked:
+    row_bytes = math.prod(param.shape[1:]) * np.dtype(param.dtype).itemsize
+    rows = max(1, PIECE_BYTES // row_bytes)
+  rest = [slice(0, size) for size in param.shape[1:]]
+  for number, start in enumerate(range(0, param.shape[0], rows)):
+    stop = min(start + rows, param.shape[0])
+    yield str(number), param[(slice(start, stop), *rest)]
 
 
 def _converted(folder) -> stored.Model:
@@ -105,38 +164,60 @@ def _converted(folder) -> stored.Model:
   try:
     config = config_lib.model_from_dict(values['model'], where)
     dtype = values['dtype']
-  except (KeyError, TypeError) as error:
-    raise ValueError(f'{where} is damaged: it lacks {error}') from error
-  return model_of(checkpoint.Arrays(folder / ARRAYS), config, dtype)
+  except (AttributeError, KeyError, TypeError) as error:
+    raise ValueError(f'{where} is damaged: {error!r}') from error
+  arrays = checkpoint.Arrays(folder / ARRAYS)
+  groups = {}
+  for path in sorted(arrays.kinds, key=lambda path: int(path[-1])):
+    groups.setdefault(path[:-1], []).append(path)
+  shapes = {}
+  for path, parts in groups.items():
+    rows = [arrays.abstract(part).shape for part in parts]
+    shapes[path] = (sum(shape[0] for shape in rows), *rows[0][1:])
+  readers = {path: _Pieces(arrays, tuple(parts), path[0] == 'blocks')
+             for path, parts in groups.items()}
+  dtypes = {path: arrays.abstract(parts[0]).dtype
+            for path, parts in groups.items()}
+  return _model(str(folder), config, dtype, shapes, dtypes, readers)
 
 
 def model_of(
     arrays: checkpoint.Arrays, config: config_lib.ModelConfig, dtype: str
 ) -> stored.Model:
-  """The model whose parameters an Orbax checkpoint holds.
+  """The model whose parameters the checkpoint of a run holds, layers stacked.
 
   Raises:
     ValueError: it holds others.
   """
-  config = decoder.without_adapters(config)
-  shapes = {path: leaf.shape for path, leaf in
-            traverse_util.flatten_dict(decoder.abstract(config)).items()}
-  join = lambda shapes: {'/'.join(path): s for path, s in shapes.items()}
-  stored.check_tensors(
-      str(arrays.folder), join(shapes),
-      join({path: arrays.abstract(path).shape for path in arrays.kinds}),
-      'the model that its configuration describes')
   last = functools.lru_cache(maxsize=1)(
-      lambda path: np.asarray(arrays.read(path)))
+      lambda path: np.asarray(arrays.read([path])[0]))
+
+  def reader(path):
+    if path[0] == 'blocks':
+      return lambda number: last(path)[number]
+    return lambda number: last(path)
+
+  kinds = {path: arrays.abstract(path) for path in arrays.kinds}
+  return _model(
+      str(arrays.folder), decoder.without_adapters(config), dtype,
+      {path: kind.shape for path, kind in kinds.items()},
+      {path: kind.dtype for path, kind in kinds.items()},
+      {path: reader(path) for path in kinds})
+
+
+def _model(where, config, dtype, shapes, dtypes, readers) -> stored.Model:
+  """Checks names and shapes against the config."""
+  expected = {path: leaf.shape for path, leaf in
+              traverse_util.flatten_dict(decoder.abstract(config)).items()}
+  join = lambda shapes: {'/'.join(path): s for path, s in shapes.items()}
+  stored.check_tensors(where, join(expected), join(shapes),
+                       'the model that its configuration describes')
   names = {row.path: tuple(families.names(config, row))
            for row in families.table(config)}
-  return stored.Model(str(arrays.folder), config, dtype, {
-      path: stored.Stored(
-          names[path], shape, arrays.abstract(path).dtype,
-          (lambda number, path=path: last(path)[number])
-          if path[0] == 'blocks' else (lambda number, path=path: last(path)),
-          stacked=path[0] == 'blocks')
-      for path, shape in shapes.items()})
+  return stored.Model(where, config, dtype, {
+      path: stored.Stored(names[path], shape, dtypes[path], readers[path],
+                          stacked=path[0] == 'blocks')
+      for path, shape in expected.items()})
 
 
 def fields_json(config: config_lib.ModelConfig) -> dict:
@@ -145,6 +226,3 @@ def fields_json(config: config_lib.ModelConfig) -> dict:
   return {name: values[name] for name in families.MODEL_FIELDS}
 
 
-def cast(array: np.ndarray, dtype: str) -> np.ndarray:
-  """`array` in a dtype named as in a config.json; itself where it is in it."""
-  return array.astype(jnp.dtype(dtype), copy=False)

@@ -11,16 +11,16 @@ import score_jax
 
 ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
-    'config types keys',
+    'config types keys files',
     'grading tasks text data',
     'sharding models',
     'rollout',
     'rl',
-    'update metrics',
-    'files seal checkpoint progress board writer report shutdown',
-    'weights actor run',
+    'optimizers update metrics',
+    'seal checkpoint progress board writer report shutdown',
+    'weights trained actor states run',
     'evaluate train pipeline',
-    'main convert',
+    'main convert memory',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]
 

@@ -13,7 +13,6 @@ from score_jax import config as config_lib
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
-from score_jax import update
 
 STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}
 
@@ -52,10 +51,8 @@ def _train(run):
 
 
 def _params(run, stage):
-  settings = run.settings(stage)
-  optimizer = update.make_optimizer(settings.optimizer, settings.steps)
   with checkpoint.Checkpoints(run.folder / 'checkpoints' / stage, 2) as saved:
-    state, _ = saved.restore(run.abstract_state(optimizer))
+    state, _ = saved.restore(run.states.state(stage))
   return jax.device_get(state.params)
 
 

@@ -84,7 +84,7 @@ def _train_stage(run, stage, monkeypatch):
   """Trains with an update that adds 1 to the parameters; what it was given."""
   seen = {'calls': []}
 
-  def jitted(run, optimizer, step_fn):
+  def jitted(run, stage, step_fn):
     seen['settings'] = step_fn.keywords
 
     def step(state, reference, batch):

@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from score_jax import config as config_lib
+from score_jax import optimizers
 from score_jax import sharding
 from score_jax import types
 from score_jax import update
@@ -232,7 +233,7 @@ def test_language_modelling_learns_a_sequence():
   config = testing.model_config()
   tokens = np.tile(np.arange(3, 12, dtype=np.int32), (4, 1))
   there = np.ones(tokens.shape, bool)
-  optimizer = update.make_optimizer(OPTIMIZER, 60)
+  optimizer = optimizers.make_optimizer(OPTIMIZER, 60)
   step = jax.jit(functools.partial(
       update.lm_update, model=config, optimizer=optimizer, head_chunk=4,
       micro_batches=1))
@@ -247,7 +248,7 @@ def test_language_modelling_learns_a_sequence():
 def test_learning_rate_schedule_by_hand():
   config = config_lib.OptimizerConfig(
       learning_rate=1.0, warmup_steps=4, schedule='cosine', eps=1e-12)
-  optimizer = update.make_optimizer(config, 14)
+  optimizer = optimizers.make_optimizer(config, 14)
   params = {'w': jnp.zeros(())}
   opt_state, sizes = optimizer.init(params), []
   for _ in range(14):
@@ -260,7 +261,7 @@ def test_learning_rate_schedule_by_hand():
 
 
 def test_adam_clipping_and_decay_by_hand():
-  optimizer = update.make_optimizer(config_lib.OptimizerConfig(
+  optimizer = optimizers.make_optimizer(config_lib.OptimizerConfig(
       learning_rate=0.5, clip_norm=1.0, b1=0.5, b2=0.75, eps=1.0,
       weight_decay=0.1), 9)
   params = {'w': jnp.array([1.0, -2.0])}
@@ -282,9 +283,9 @@ def test_adam_clipping_and_decay_by_hand():
 
 def test_clipping_and_its_absence_have_one_form_of_state():
   tree = {'w': jnp.ones((2,))}
-  with_clip = update.make_optimizer(
+  with_clip = optimizers.make_optimizer(
       dataclasses.replace(OPTIMIZER, clip_norm=1.0), 5).init(tree)
-  without = update.make_optimizer(OPTIMIZER, 5).init(tree)
+  without = optimizers.make_optimizer(OPTIMIZER, 5).init(tree)
   assert jax.tree.structure(with_clip) == jax.tree.structure(without)
 
 

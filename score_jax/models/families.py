@@ -9,7 +9,8 @@ for llama, gemma2, gemma3_text, qwen2 and qwen3.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -230,6 +231,9 @@ def _gemma(json, found, period):
   for ours, theirs in (('attention_softcap', 'attn_logit_softcapping'),
                        ('final_softcap', 'final_logit_softcapping')):
     found[ours] = json.get(theirs, float) or 0.0
+  if found['family'] == 'gemma3' and found['attention_softcap']:
+    # Transformers reads the field and leaves it out of what it computes.
+    json.refuse(f'attn_logit_softcapping={found["attention_softcap"]!r}')
   for name in ('sliding_window_pattern', '_sliding_window_pattern'):
     if json.has(name):
       period = json.require(name, int)

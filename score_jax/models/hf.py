@@ -16,7 +16,7 @@ from score_jax.models import families
 from score_jax.models import safetensors
 from score_jax.models import stored
 
-_FLOATS = ('float32', 'float16', 'bfloat16')
+_FLOATS = ('F32', 'F16', 'BF16')
 
 # Tensors that hold no weights of a text model, or hold them a second time.
 _IDLE_ENDS = ('.rotary_emb.inv_freq', '.masked_bias', '.attention.bias')
@@ -45,39 +45,43 @@ def open_model(folder: str | os.PathLike) -> stored.Model:
                      'Face folder with config.json and *.safetensors')
   fields = families.fields(values, str(folder / 'config.json'))
   config = config_lib.ModelConfig(**fields)
-  tensors = _text_tensors(safetensors.open_folder(folder), config)
+  tensors = safetensors.open_folder(folder)
+  names = _text_names(tensors, config)
   rows = families.table(config)
   expected = {name: row.shape for row in rows
               for name in families.names(config, row)}
   stored.check_tensors(
       str(folder), expected,
-      {name: array.shape for name, array in tensors.items()},
+      {ours: tensors.shapes[name] for ours, name in names.items()},
       f'the {config.family} model that its config.json describes')
-  _check_dtypes(folder, tensors)
-  params = {row.path: _stored(row, config, tensors) for row in rows}
+  _check_dtypes(folder, {ours: tensors.dtypes[name]
+                         for ours, name in names.items()})
+  arrays = {ours: tensors[name] for ours, name in names.items()}
+  params = {row.path: _stored(row, config, arrays) for row in rows}
   return stored.Model(str(folder), config,
                       stored.most_common_dtype(params.values()), params)
 
 
-def _text_tensors(tensors, config):
-  """The tensors of the text model, under its names."""
+def _text_names(tensors, config) -> dict[str, str]:
+  """Tensors of the text model, by the names that a text model has for them."""
   found = {}
-  for name, array in tensors.items():
+  for name in tensors:
     if name.startswith(_IDLE_STARTS) or name.endswith(_IDLE_ENDS):
       continue
+    ours = name
     for prefix, plain in _PREFIXES:
       if name.startswith(prefix):
-        name = plain + name.removeprefix(prefix)
+        ours = plain + name.removeprefix(prefix)
         break
-    found[name] = array
+    found[ours] = name
   if config.tied_head:  # Some files hold the embedding twice.
     found.pop('lm_head.weight', None)
   return found
 
 
-def _check_dtypes(folder, tensors):
-  wrong = [f'{name} is {array.dtype.name}' for name, array in tensors.items()
-           if array.dtype.name not in _FLOATS]
+def _check_dtypes(folder, dtypes):
+  wrong = [f'{name} is {dtype}' for name, dtype in dtypes.items()
+           if dtype not in _FLOATS]
   if wrong:
     raise ValueError(
         f'{folder}: weights must be {", ".join(_FLOATS)}; {", ".join(wrong)}; '

@@ -1,4 +1,4 @@
-"""Hugging Face safetensors folders, read lazily and written tensor by tensor.
+"""Reads Hugging Face safetensors folders, without reading what is not needed.
 
 A model is one file `model.safetensors`, or shards and an index that says which
 tensor is in which. A file is 8 bytes of header length (little-endian), a JSON
@@ -7,11 +7,10 @@ https://huggingface.co/docs/safetensors.
 
 Own code on numpy and ml_dtypes: the package `safetensors` gives no
 memory-mapped arrays that can be transposed and sliced lazily, and writes a
-whole shard from memory.
+whole shard from memory (see `safetensors_writer`).
 """
 
 import collections
-from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -20,7 +19,6 @@ import itertools
 import json
 import math
 import mmap
-import operator
 import os
 import re
 from typing import Any
@@ -31,22 +29,18 @@ import numpy as np
 SINGLE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
 
-_PARTIAL = '.partial'
-_MOST_HEADER = 100_000_000  # Bytes; the limit of the reference reader.
+MOST_HEADER = 100_000_000  # Bytes; the limit of the reference reader.
 _MOST_AXES = 64  # Of a numpy array.
 _PICKLED = ('.bin', '.pt', '.pth', '.ckpt', '.pkl', '.pickle')
 _PICKLED_WORDS = ('pickled weights are not read, as they can run code; convert '
                   'them to safetensors')
 _PICKLE_OR_ZIP = re.compile(rb'\x80[\x02-\x05]|PK\x03\x04')
-
-_METADATA = {'format': 'pt'}  # Without it, transformers refuses a file.
-_DTYPES = {
+DTYPES = {
     'F64': np.dtype(np.float64),
     'F32': np.dtype(np.float32),
     'F16': np.dtype(np.float16),
     'BF16': np.dtype(ml_dtypes.bfloat16),
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _BITS = {name: bits for bits, names in {
     4: 'F4',
     6: 'F6_E2M3 F6_E3M2',
@@ -91,11 +85,11 @@ class Tensors(Mapping[str, np.ndarray]):
       ValueError: it is of integers or quantised.
     """
     tensor = self._tensors[name]
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in DTYPES:
       raise ValueError(
           f'{tensor.path}: the tensor {name!r} is of dtype {tensor.dtype}, '
-          f'which is not read; take weights of {", ".join(_DTYPES)}')
-    return tensor.data.view(_DTYPES[tensor.dtype]).reshape(tensor.shape)
+          f'which is not read; take weights of {", ".join(DTYPES)}')
+    return tensor.data.view(DTYPES[tensor.dtype]).reshape(tensor.shape)
 
   def __contains__(self, name: object) -> bool:
     return name in self._tensors  # Also one that cannot be read.
@@ -135,150 +129,6 @@ def open_folder(path: str | os.PathLike) -> Tensors:
   raise ValueError(_nothing_in(path))
 
 
-class Writer:
-  """Writes tensors into a folder, in any order and one at a time.
-
-  The files are laid out in full at once, under names that end in `.partial`,
-  and get their own names in `close`. As a context manager it closes, or on an
-  exception removes what it wrote.
-  """
-
-  def __init__(
-      self,
-      folder: str | os.PathLike,
-      specs: Mapping[str, tuple[Iterable[int], Any]],
-      shard_bytes: int,
-      metadata: Mapping[str, str] = _METADATA,
-  ):
-    """Plans the shards and takes their place on the disk.
-
-    Args:
-      folder: where the files go; it is made if it is not there.
-      specs: shape and dtype (float64, float32, float16, bfloat16) by name.
-      shard_bytes: the most that the tensors of a shard take, at least 1. They
-        fill shards in the order of `specs`; a larger one has a shard to itself.
-      metadata: goes into the header of each file.
-
-    Raises:
-      ValueError: `folder` holds weights; no such sizes, dtypes or names; or
-        the disk is full.
-    """
-    if not shard_bytes >= 1:
-      raise ValueError(f'shard_bytes must be at least 1, got {shard_bytes}')
-    self._folder = os.fspath(folder)
-    self._specs = {name: _checked_spec(name, *spec)
-                   for name, spec in specs.items()}
-    self._places = {}  # Name: file, and offset in it.
-    self._missing = dict.fromkeys(specs)
-    self._closed = False
-    shards = _plan(self._specs, shard_bytes)
-    headers = [_header(shard, metadata) for shard in shards]
-    _check_folder(self._folder)
-    self._files = _file_names(len(shards))
-    try:
-      for file, shard, header in zip(self._files, shards, headers):
-        self._lay_out(file, shard, header)
-    except BaseException:
-      self._discard()
-      raise
-
-  def put(self, name: str, array: np.ndarray):
-    """Writes one tensor; a view that is not contiguous is copied for it.
-
-    Raises:
-      ValueError: another name, shape or dtype than those planned; it was
-        written before; or the disk is full.
-    """
-    array = np.asarray(array)
-    self._check_put(name, array)
-    file, offset = self._places[name]
-    with _write_errors(self._path(file)):
-      with open(self._path(file) + _PARTIAL, 'r+b') as out:
-        out.seek(offset)
-        out.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
-    del self._missing[name]
-
-  def close(self):
-    """Puts the files in place, and the index last.
-
-    Raises:
-      ValueError: tensors that were not put, listed; or the disk is full.
-    """
-    if self._closed:
-      return
-    if self._missing:
-      raise ValueError(f'{self._folder}: these tensors were not put: '
-                       f'{_listed(list(self._missing))}')
-    for file in self._files:
-      with _write_errors(self._path(file)):
-        with open(self._path(file) + _PARTIAL, 'r+b') as out:
-          os.fsync(out.fileno())
-    files = list(self._files)
-    if len(files) > 1:
-      self._write_index()
-      files.append(INDEX)
-    for file in files:
-      with _write_errors(self._path(file)):
-        os.replace(self._path(file) + _PARTIAL, self._path(file))
-    self._closed = True
-
-  def __enter__(self):
-    return self
-
-  def __exit__(self, kind, error, traceback):
-    try:
-      if kind is None:
-        self.close()
-    finally:
-      if not self._closed:
-        self._discard()
-
-  def _lay_out(self, file, shard, header):
-    offset = len(header)
-    for name, (shape, dtype) in shard.items():
-      self._places[name] = file, offset
-      offset += math.prod(shape) * dtype.itemsize
-    with _write_errors(self._path(file)):
-      os.makedirs(self._folder, exist_ok=True)
-      with open(self._path(file) + _PARTIAL, 'wb') as out:
-        out.write(header)
-        out.flush()
-        if hasattr(os, 'posix_fallocate'):  # A full disk shows itself now.
-          os.posix_fallocate(out.fileno(), 0, offset)
-        else:
-          out.truncate(offset)
-
-  def _check_put(self, name, array):
-    if name not in self._specs:
-      raise ValueError(f'{self._folder}: no tensor {name!r} was planned')
-    if self._closed or name not in self._missing:
-      raise ValueError(f'{self._folder}: {name!r} was put before')
-    if (array.shape, array.dtype) != self._specs[name]:
-      shape, dtype = self._specs[name]
-      raise ValueError(
-          f'{self._folder}: {name!r} must be of shape {shape} and {dtype}, got '
-          f'{array.shape} and {array.dtype}')
-
-  def _write_index(self):
-    total = sum(math.prod(shape) * dtype.itemsize
-                for shape, dtype in self._specs.values())
-    weight_map = {name: self._places[name][0] for name in self._specs}
-    index = {'metadata': {'total_size': total}, 'weight_map': weight_map}
-    with _write_errors(self._path(INDEX)):
-      with open(self._path(INDEX) + _PARTIAL, 'wb') as out:
-        out.write(json.dumps(index, ensure_ascii=False, indent=2).encode())
-        out.flush()
-        os.fsync(out.fileno())
-
-  def _discard(self):
-    for file in [*self._files, INDEX]:
-      with contextlib.suppress(OSError):
-        os.remove(self._path(file) + _PARTIAL)
-
-  def _path(self, file):
-    return os.path.join(self._folder, file)
-
-
 def _open_file(path):
   """Tensors of a file by name; its data are mapped."""
   with _read_errors(path), open(path, 'rb') as file:
@@ -305,7 +155,7 @@ def _header_length(start: bytes, size: int) -> int:
   if length > size - 8:
     raise ValueError(
         f'it has {size} bytes and asks for a header of {length} bytes')
-  if length > _MOST_HEADER:
+  if length > MOST_HEADER:
     raise ValueError(f'it asks for a header of {length} bytes')
   if start[8:] != b'{' or not length:
     raise ValueError('its header does not begin with {')
@@ -320,7 +170,7 @@ def _parse(text: bytes) -> dict[str, Any]:
     if len(value) < len(pairs):
       counts = collections.Counter(name for name, _ in pairs)
       twice = [name for name, count in counts.items() if count > 1]
-      raise ValueError(f'JSON names that are there twice: {_listed(twice)}')
+      raise ValueError(f'JSON names that are there twice: {listed(twice)}')
     return value
 
   value = json.loads(text.decode(), object_pairs_hook=unique)
@@ -331,7 +181,7 @@ def _parse(text: bytes) -> dict[str, Any]:
 
 def _places(header, size):
   """Dtype, shape, begin and end of each tensor, which fill `size` bytes."""
-  if not _is_strings(header.pop('__metadata__', {})):
+  if not is_strings(header.pop('__metadata__', {})):
     raise ValueError('its metadata are not strings by name')
   places = {name: _place(name, entry) for name, entry in header.items()}
   cursor = 0
@@ -374,7 +224,7 @@ def _is_sizes(value):
           and all(type(n) is int and n >= 0 for n in value))
 
 
-def _is_strings(value):
+def is_strings(value):
   return (isinstance(value, Mapping)
           and all(isinstance(v, str) for v in [*value, *value.values()]))
 
@@ -386,7 +236,7 @@ def _open_shards(folder, index):
              if not os.path.isfile(os.path.join(folder, file))]
   if missing:
     raise ValueError(f'{index}: these shards are not there, download them: '
-                     f'{_listed(missing)}')
+                     f'{listed(missing)}')
   shards = {file: _open_file(os.path.join(folder, file)) for file in files}
   _check_shards(index, weight_map, shards)
   return {name: shards[file][name] for name, file in weight_map.items()}
@@ -394,10 +244,10 @@ def _open_shards(folder, index):
 
 def _weight_map(index):
   with _read_errors(index), open(index, 'rb') as file:
-    text = file.read(_MOST_HEADER)
+    text = file.read(MOST_HEADER)
   with _damage(index):
     weight_map = _parse(text).get('weight_map')
-    if not _is_strings(weight_map):
+    if not is_strings(weight_map):
       raise ValueError('it has no weight_map of file names')
   for file in weight_map.values():
     if file in ('', '.', '..') or os.path.basename(file) != file:
@@ -417,7 +267,7 @@ def _check_shards(index, weight_map, shards):
       ('in a shard and not in the index',
        [name for name in holders if name not in weight_map]),
   ]
-  problems = [f'{what}: {_listed(names)}' for what, names in problems if names]
+  problems = [f'{what}: {listed(names)}' for what, names in problems if names]
   if problems:
     raise ValueError(f'{index} and its shards do not fit each other, download '
                      f'them again; tensors {"; ".join(problems)}')
@@ -431,84 +281,13 @@ def _nothing_in(folder):
   whole = [name for name in names if name.endswith('.safetensors')]
   pickled = [name for name in names if name.lower().endswith(_PICKLED)]
   if whole:
-    return f'{text}; it has {_listed(whole)}: name one file, or add the index'
+    return f'{text}; it has {listed(whole)}: name one file, or add the index'
   if pickled:
-    return f'{text}; it has {_listed(pickled)}: {_PICKLED_WORDS}'
+    return f'{text}; it has {listed(pickled)}: {_PICKLED_WORDS}'
   return f'{text}; name another folder, or download the files'
 
 
-def _checked_spec(name, shape, dtype):
-  """The shape and dtype, as numpy has them."""
-  if not isinstance(name, str) or name == '__metadata__':
-    raise ValueError(f'{name!r} cannot be the name of a tensor')
-  try:
-    shape, dtype = tuple(map(operator.index, shape)), np.dtype(dtype)
-  except TypeError as error:
-    raise ValueError(f'{name!r} has no shape and dtype: {error}') from error
-  if min(shape, default=0) < 0:
-    raise ValueError(f'{name!r} cannot be of shape {shape}')
-  if dtype not in _NAMES:
-    raise ValueError(f'{name!r} cannot be of dtype {dtype}; take one of '
-                     f'{", ".join(map(str, _NAMES))}')
-  return shape, dtype
-
-
-def _plan(specs, shard_bytes):
-  """Specs of each shard; the widest dtypes first, so that all are aligned."""
-  shards, used = [{}], 0
-  for name, (shape, dtype) in specs.items():
-    size = math.prod(shape) * dtype.itemsize
-    if shards[-1] and used + size > shard_bytes:
-      shards.append({})
-      used = 0
-    shards[-1][name] = shape, dtype
-    used += size
-  widest = lambda item: -item[1][1].itemsize
-  return [dict(sorted(shard.items(), key=widest)) for shard in shards]
-
-
-def _header(shard, metadata):
-  """The first bytes of a file, up to the data."""
-  if not _is_strings(metadata):
-    raise ValueError(f'metadata must be strings by name, got {metadata!r}')
-  entries, end = {}, 0
-  for name, (shape, dtype) in shard.items():
-    begin, end = end, end + math.prod(shape) * dtype.itemsize
-    entries[name] = {'dtype': _NAMES[dtype], 'shape': shape,
-                     'data_offsets': (begin, end)}
-  header = {'__metadata__': dict(metadata), **entries}
-  try:
-    text = json.dumps(header, ensure_ascii=False).encode()
-  except UnicodeEncodeError as error:
-    raise ValueError(f'names must be UTF-8: {error}') from error
-  text += b' ' * (-len(text) % 8)
-  if len(text) > _MOST_HEADER:
-    raise ValueError(f'a shard has a header of {len(text)} bytes, more than '
-                     f'{_MOST_HEADER}; make shard_bytes smaller')
-  return len(text).to_bytes(8, 'little') + text
-
-
-def _file_names(count):
-  if count == 1:
-    return [SINGLE]
-  return [f'model-{i:05}-of-{count:05}.safetensors'
-          for i in range(1, count + 1)]
-
-
-def _check_folder(folder):
-  """Whole weights are never written over, nor mixed with others."""
-  names = []
-  if os.path.exists(folder):
-    with _write_errors(folder):
-      names = os.listdir(folder)
-  there = [name for name in sorted(names)
-           if re.fullmatch(r'model.*\.safetensors(\.index\.json)?', name)]
-  if there:
-    raise ValueError(f'{folder} holds weights: {_listed(there)}; move them, or '
-                     'name another folder')
-
-
-def _listed(names, most=20):
+def listed(names, most=20):
   rest = len(names) - most
   return (', '.join(map(repr, names[:most]))
           + (f' and {rest} more' if rest > 0 else ''))
@@ -531,12 +310,3 @@ def _read_errors(path):
     yield
   except OSError as error:
     raise ValueError(f'cannot read {path}: {error.strerror}') from error
-
-
-@contextlib.contextmanager
-def _write_errors(path):
-  try:
-    yield
-  except OSError as error:
-    raise ValueError(f'cannot write {path}: {error.strerror}; see to the disk, '
-                     'and write the weights again') from error

@@ -154,7 +154,8 @@ def check_tensors(
       ('unknown', sorted(found.keys() - expected)),
       ('of another shape', wrong),
   ]
-  problems = [f'{kind}: {", ".join(names)}' for kind, names in problems if names]
+  problems = [f'{kind}: {", ".join(names)}'
+              for kind, names in problems if names]
   if problems:
     raise ValueError(f'{where}: the tensors are not those of {what}; '
                      f'{"; ".join(problems)}')

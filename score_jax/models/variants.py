@@ -9,7 +9,8 @@ text model, without a vision tower. A test counts the shapes again.
 import dataclasses
 import importlib.util
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+from typing import NamedTuple
 
 from score_jax import config as config_lib
 from score_jax.models import families

@@ -1,13 +1,17 @@
-"""Prompts and correction instructions as ids: plain or ChatML.
+"""Prompts and correction instructions as ids: plain, or a chat template.
 
-    plain   [bos] question | attempt 1 </s> | \n instruction \n | attempt 2 </s>
-    ChatML  <|im_start|>system\n...<|im_end|>\n<|im_start|>user\n question
-            <|im_end|>\n<|im_start|>assistant\n | attempt 1 <|im_end|> |
-            \n<|im_start|>user\n instruction <|im_end|>\n<|im_start|>assistant\n
-            | attempt 2 <|im_end|>
+    plain  [bos] question | attempt 1 </s> | \n instruction \n | attempt 2 </s>
+    chat   turn of the user with the question, start of the model's turn
+           | attempt 1 and the end of its turn
+           | turn of the user with the instruction, start of the model's turn
+           | attempt 2 and the end of its turn
 
-The token that ends an attempt belongs to the attempt: the policy samples it, or
-the sampler puts it there when the attempt ran out of tokens.
+The turns are what the tokenizer's own chat template writes around messages that
+stand in for the question, the first answer and the instruction. The token that
+ends an attempt belongs to the attempt: the policy samples it, or the sampler
+puts it there when the attempt ran out of tokens. The ids of an attempt stay as
+they were sampled, also where the template would write an old answer otherwise
+(Qwen3 drops its thoughts).
 """
 
 from collections.abc import Sequence
@@ -16,9 +20,12 @@ import re
 
 import numpy as np
 
+from score_jax.text import roles
+from score_jax.text import templates
 from score_jax.text import tokenizer as tokenizer_lib
 
-CHATML = ('<|im_start|>', '<|im_end|>')
+MARK = re.compile(r'<\|\w+\|>|<(?:start|end)_of_turn>')
+"""Text that only ever stands for a special token."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,81 +33,71 @@ class PromptFormat:
   """What stands around the question and around the instruction.
 
   Attributes:
-    name: 'plain' or 'chatml'.
+    name: 'plain' or 'chat'.
     question: text before and after the question.
-    instruction: text before and after the correction instruction.
+    instruction: text before and after the correction instruction, from behind
+      the token that ends an attempt.
+    trim: whether both lose the spaces and newlines around them.
   """
 
   name: str
   question: tuple[str, str]
   instruction: tuple[str, str]
+  trim: bool = False
 
 
 PLAIN = PromptFormat('plain', ('', ''), ('\n', '\n'))
 
 
-def chatml(system: str) -> PromptFormat:
-  """ChatML with a system turn of this text; '' leaves the turn out."""
-  start, end = CHATML
-  turn = f'{start}system\n{system}{end}\n' if system else ''
-  user = f'{start}user\n'
-  answer = f'{end}\n{start}assistant\n'
-  return PromptFormat(
-      'chatml', (turn + user, answer), ('\n' + user, answer)
-  )
-
-
-def format_for(tokenizer: tokenizer_lib.Tokenizer) -> PromptFormat:
+def format_for(
+    tokenizer: tokenizer_lib.Tokenizer, thinking: bool = False
+) -> PromptFormat:
   """The format that the model behind the tokenizer was tuned with.
 
+  Args:
+    tokenizer: see the protocol.
+    thinking: have the model think before it answers, where its template knows
+      `enable_thinking` (Qwen3).
+
   Returns:
-    `PLAIN` without a chat template. With one, ChatML and the system text that
-    the template takes where the messages have none.
+    `PLAIN` without a chat template, else the turns that the template writes.
+    They do not depend on the clock: see `templates`.
 
   Raises:
-    ValueError: the chat template is not ChatML.
+    ValueError: the template cannot be used (see `templates`), does not end an
+      answer with the first stop token, or needs tokens that are not special.
   """
-  template = tokenizer.chat_template
-  if not template:
+  if not tokenizer.chat_template:
     return PLAIN
-  start, end = CHATML
-  if start not in template or end not in template:
+  turns = templates.read_turns(
+      tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token,
+      thinking)
+  before, after = turns.instruction
+  end = _pattern(tokenizer).match(before)
+  if not end or tokenizer.special_ids[end.group()] != tokenizer.stop_ids[0]:
     raise ValueError(
-        'the chat template of the tokenizer is not ChatML (it lacks '
-        f'{start} or {end}); use a ChatML model, or one without a template'
+        'the chat template of the tokenizer does not end an answer with a stop '
+        f'token but goes on with {before[:20]!r}; the stop tokens are '
+        f'{tokenizer.stop_ids}: use the tokenizer files that belong to it'
     )
-  for name in CHATML:
-    if (len(tokenizer.encode(name, specials=True)) != 1
-        or len(tokenizer.encode(name)) == 1):
-      raise ValueError(
-          f'the chat template is ChatML, but {name} is not a special token of '
-          'the tokenizer; use the tokenizer file that belongs to the template'
-      )
-  return chatml(_default_system(template))
-
-
-def _default_system(template):
-  """The system text that a ChatML template writes out itself, or ''.
-
-  A text that is a variable in the template is the caller's, not a default. A
-  newline is a character or, in a quoted text of Jinja, an escape.
-  """
-  start, end = map(re.escape, CHATML)
-  turn = re.compile(
-      rf"""(['"]?){start}system(?:\n|\\n)(.*?){end}""", re.DOTALL
-  )
-  for quote, text in turn.findall(template):
-    if (quote or '{') not in text:
-      return text
-  return ''
+  fmt = PromptFormat(
+      'chat', turns.question, (before[end.end():], after), turns.trim)
+  _check_marks(tokenizer, ''.join((*turns.question, *turns.instruction)))
+  start = tokenizer.encode(turns.question[0], specials=True)[:2]
+  if start == 2 * [tokenizer.bos_id]:
+    raise ValueError(
+        'the chat template of the tokenizer writes its begin token twice')
+  return fmt
 
 
 def first_ids(
     fmt: PromptFormat, tokenizer: tokenizer_lib.Tokenizer, question: str
 ) -> list[int]:
-  """Ids up to attempt 1: begin (if the tokenizer has one) and the question."""
+  """Ids up to attempt 1: one begin (if there is one) and the question."""
+  ids = _wrapped(fmt, tokenizer, fmt.question, question)
   bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
-  return bos + _wrapped(fmt, tokenizer, fmt.question, question)
+  # Many templates write the begin themselves.
+  return ids if fmt.name == 'chat' and ids[:1] == bos else bos + ids
 
 
 def splice_ids(
@@ -112,14 +109,39 @@ def splice_ids(
 
 def _wrapped(fmt, tokenizer, around, text):
   before, after = around
+  if fmt.trim:
+    text = text.strip()
   if fmt.name == 'plain':
     return tokenizer.encode(before + text + after)
-  # Encoded apart, so that no text inside a question can open a turn.
+  # Special tokens are read in the text of the template alone, so that no text
+  # inside a question can open a turn. What stands between two of them is
+  # encoded in one go, as it may merge with the question.
+  pattern = _pattern(tokenizer)
+  left = max((found.end() for found in pattern.finditer(before)), default=0)
+  found = pattern.search(after)
+  right = found.start() if found else len(after)
   return (
-      tokenizer.encode(before, specials=True)
-      + tokenizer.encode(text)
-      + tokenizer.encode(after, specials=True)
+      tokenizer.encode(before[:left], specials=True)
+      + tokenizer.encode(before[left:] + text + after[:right])
+      + tokenizer.encode(after[right:], specials=True)
   )
+
+
+def _pattern(tokenizer):
+  return roles.names_pattern(tuple(tokenizer.special_ids))
+
+
+def _check_marks(tokenizer, text):
+  """Checks that the marks of turns are tokens, and in a question are not."""
+  pattern = _pattern(tokenizer)
+  for name in sorted({*MARK.findall(text), *pattern.findall(text)}):
+    id_ = tokenizer.special_ids.get(name)
+    if (tokenizer.encode(name, specials=True) != [id_]
+        or id_ in tokenizer.encode(name)):
+      raise ValueError(
+          f'the chat template writes {name}, which is not a special token of '
+          'the tokenizer; use the tokenizer file that belongs to the template'
+      )
 
 
 def pad_left(

@@ -6,7 +6,9 @@ generation_config.json and config.json. All of them may be missing.
 """
 
 from collections.abc import Callable
+from collections.abc import Mapping
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
@@ -18,9 +20,9 @@ STOPS = ('<|im_end|>', '<|eot_id|>', '<end_of_turn>', '</s>', '<eos>',
          '<|end_of_text|>', '<|endoftext|>')
 """Tokens that end a turn or a text, the end of a turn first."""
 
-STARTS = ('<|im_start|>', '<|start_header_id|>', '<|end_header_id|>',
-          '<start_of_turn>')
-"""Tokens that open a turn."""
+MARKS = ('<|im_start|>', '<|im_end|>', '<|start_header_id|>',
+         '<|end_header_id|>', '<|eot_id|>', '<start_of_turn>', '<end_of_turn>')
+"""Tokens around a turn. '</s>' may be one of HTML instead."""
 
 PADS = ('<pad>', '<|pad|>', '[PAD]', '<|finetune_right_pad_id|>')
 """Tokens for padding."""
@@ -76,6 +78,7 @@ def choose_stops(
     path: str | os.PathLike,
     settings: Settings,
     find: Callable[[str], int | None],
+    specials: Mapping[str, int],
     vocab_size: int,
 ) -> tuple[int, ...]:
   """Ids that end an attempt, the end of a turn in the chat template first.
@@ -88,12 +91,14 @@ def choose_stops(
     path: of the tokenizer, for messages.
     settings: see `Settings`.
     find: the id of a token by name, or None.
+    specials: ids of the special tokens; a token that is not among them is a
+      known stop only where no other is.
     vocab_size: ids of the tokenizer.
 
   Raises:
     ValueError: there is none, or the tokenizer lacks one.
   """
-  known = _found(find, STOPS)
+  known = _found(specials.get, STOPS) or _found(find, STOPS)
   ids = settings.eos_ids + _found(find, (settings.eos,))
   if not settings.eos_ids:
     ids += known
@@ -119,7 +124,8 @@ def choose_pad(
   return (*_found(find, (settings.pad, *PADS)), default)[0]
 
 
-def names_pattern(names: list[str]) -> re.Pattern:
+@functools.lru_cache(maxsize=8)  # Thousands of names, asked for each prompt.
+def names_pattern(names: tuple[str, ...]) -> re.Pattern:
   """Finds any of the names, a longer one before one that it begins with."""
   longest = sorted(names, key=len, reverse=True)
   # Without names, a pattern that is found nowhere.
@@ -151,7 +157,7 @@ def _turn_end(settings, find, stops):
   except ValueError:
     return ''
   names = [*STOPS, *filter(None, (settings.eos, *settings.specials))]
-  end = names_pattern(names).match(turns.instruction[0])
+  end = names_pattern(tuple(names)).match(turns.instruction[0])
   return end.group() if end and find(end.group()) in stops else ''
 
 

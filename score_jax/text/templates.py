@@ -20,8 +20,8 @@ from jinja2 import sandbox
 QUESTION, ANSWER, INSTRUCTION = 'scoreQUESTION', 'scoreANSWER', 'scoreAGAIN'
 """Stand in for the messages; what is rendered around them are the turns."""
 
-SPACE = (' \n', '\n ')
-"""Put around a message to see whether the template trims it."""
+SPACES = ('\n', ' ')
+"""Put around a message, in turn, to see whether the template trims it."""
 
 STEPS = 1_000_000
 """Most steps of a rendering: lines of the compiled template and calls."""
@@ -66,9 +66,10 @@ def read_turns(
   second = (QUESTION, ANSWER, INSTRUCTION)
   question = _pieces(render(first), first)
   pieces = _pieces(render(second), second)
-  trims = {_trims(render, first, question), _trims(render, second, pieces)}
+  trims = {_trims(render, messages, found, space) for space in SPACES
+           for messages, found in ((first, question), (second, pieces))}
   if len(trims) > 1:
-    raise _refusal('it trims some messages of the user and others not')
+    raise _refusal('it trims some messages or spaces and others not')
   return Turns(tuple(question), tuple(pieces[-2:]), trims.pop())
 
 
@@ -79,12 +80,11 @@ def _refusal(words):
   )
 
 
-def _trims(render, messages, pieces):
-  """Whether spaces around the last message are gone from the rendering."""
-  left, right = SPACE
-  last = messages[-1]
-  padded = _pieces(render((*messages[:-1], left + last + right)), messages)
-  kept = [*pieces[:-2], pieces[-2] + left, right + pieces[-1]]
+def _trims(render, messages, pieces, space):
+  """Whether space around the last message is gone from the rendering."""
+  padded = _pieces(
+      render((*messages[:-1], space + messages[-1] + space)), messages)
+  kept = [*pieces[:-2], pieces[-2] + space, space + pieces[-1]]
   if padded not in (pieces, kept):
     raise _refusal('it changes the spaces around a message, but not all')
   return padded == pieces

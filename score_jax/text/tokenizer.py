@@ -6,13 +6,14 @@ question is encoded as ordinary characters, unless the caller says `specials`.
 
 from collections.abc import Iterable
 import os
-import re
 from typing import Protocol
 
-import sentencepiece
-
+from score_jax.text import folders
 from score_jax.text import gguf_file
+from score_jax.text import gguf_tokenizer
 from score_jax.text import huggingface
+from score_jax.text import pieces
+from score_jax.text import roles
 
 
 class Tokenizer(Protocol):
@@ -22,8 +23,11 @@ class Tokenizer(Protocol):
     vocab_size: the largest id plus one.
     pad_id: id of dead slots; may equal a stop id, so read masks, not ids.
     bos_id: id that every sequence begins with, or None.
-    stop_ids: ids that end an attempt. The first is the end-of-turn token, which
-      closes an attempt that ran out of tokens.
+    stop_ids: ids that end an attempt. The first is the end-of-turn token of the
+      chat template, which closes an attempt that ran out of tokens.
+    special_ids: ids of the special tokens, by name.
+    bos_token, eos_token: names for the chat template, or ''; a begin that has a
+      name need not be one that every sequence begins with.
     chat_template: the Jinja template that the model was tuned with, or ''.
   """
 
@@ -31,6 +35,9 @@ class Tokenizer(Protocol):
   pad_id: int
   bos_id: int | None
   stop_ids: tuple[int, ...]
+  special_ids: dict[str, int]
+  bos_token: str
+  eos_token: str
   chat_template: str
 
   def encode(self, text: str, specials: bool = False) -> list[int]:
@@ -48,73 +55,36 @@ class Tokenizer(Protocol):
     Ids from `vocab_size` on (of a model with a padded vocabulary) are left out.
     """
 
+  def save(self, folder: str | os.PathLike):
+    """Writes files that `transformers.AutoTokenizer` loads to the same ids.
 
-class SentencePieceTokenizer:
-  """A SentencePiece `.model` file."""
+    A tokenizer that came from such a folder is copied, file by file.
 
-  chat_template = ''
-
-  def __init__(self, path: str | os.PathLike):
-    """Loads the file; ValueError if it is missing, damaged or without eos."""
-    data = huggingface.read_bytes(path)
-    self._model = sentencepiece.SentencePieceProcessor()
-    try:
-      self._model.LoadFromSerializedProto(data)
-    except RuntimeError as error:
-      raise ValueError(
-          f'{path} is not a tokenizer: neither a whole SentencePiece model, '
-          'nor a tokenizer.json, nor a GGUF file'
-      ) from error
-    # Cut short between two pieces, a model still loads, with fewer pieces.
-    if not {2, 3} <= _sections(data):
-      raise ValueError(
-          f'{path} is a damaged SentencePiece model: it lacks the '
-          'specifications that follow its pieces; copy it again'
-      )
-    if self._model.eos_id() < 0:
-      raise ValueError(
-          f'{path}: the SentencePiece model has no end piece to stop an '
-          'attempt with; train it with eos_id=2'
-      )
-    self.vocab_size = self._model.vocab_size()
-    self.stop_ids = (self._model.eos_id(),)
-    bos = self._model.bos_id()
-    self.bos_id = bos if bos >= 0 else None
-    pad = self._model.pad_id()
-    self.pad_id = pad if pad >= 0 else self._model.eos_id()
-    controls = [self._model.id_to_piece(i) for i in range(self.vocab_size)
-                if self._model.is_control(i)]
-    self._controls = re.compile('(' + '|'.join(map(re.escape, controls)) + ')')
-
-  def encode(self, text: str, specials: bool = False) -> list[int]:
-    if not specials:
-      return self._model.encode(text)
-    ids = []
-    for i, part in enumerate(self._controls.split(text)):  # Odd: the controls.
-      ids += [self._model.piece_to_id(part)] if i % 2 else self.encode(part)
-    return ids
-
-  def decode(self, ids: Iterable[int]) -> str:
-    return self._model.decode(
-        [i for i in map(int, ids) if i < self.vocab_size]
-    )
+    Raises:
+      ValueError: a file cannot be read or written.
+    """
 
 
 def load(path: str | os.PathLike) -> Tokenizer:
-  """The tokenizer of a file, by what the file is.
+  """The tokenizer of a file, by what the file is, or of a folder.
+
+  What lies beside a tokenizer.json or a `.model` is heeded (see `roles`).
 
   Args:
-    path: a GGUF file, a `tokenizer.json`, or a SentencePiece `.model`.
+    path: a GGUF file, a `tokenizer.json`, a SentencePiece `.model`, or a folder
+      with one of these.
 
   Raises:
     ValueError: the file is missing, damaged, or of another kind.
   """
-  head = huggingface.read_bytes(path, 256)
+  if os.path.isdir(path):
+    path = folders.choose_file(path)
+  head = roles.read_bytes(path, 256)
   if head.startswith(gguf_file.MAGIC):
-    return huggingface.from_gguf(path)
+    return gguf_tokenizer.load(path)
   if head.lstrip().startswith(b'{'):
-    return huggingface.JsonTokenizer(path)
-  return SentencePieceTokenizer(path)
+    return huggingface.load_json(path)
+  return pieces.load(path)
 
 
 def check_fits(tokenizer: Tokenizer, vocab_size: int):
@@ -130,18 +100,3 @@ def check_fits(tokenizer: Tokenizer, vocab_size: int):
         f'the tokenizer does not fit the model: it has {tokenizer.vocab_size} '
         f'ids and config.model.vocab_size is {vocab_size}'
     )
-
-
-def _sections(data):
-  """Numbers of the fields of `data`, a protocol buffer of messages."""
-  numbers, at = set(), 0
-  while at < len(data):
-    numbers.add(data[at] >> 3)
-    length = shift = 0
-    at += 1
-    while data[at] > 127:  # A length in base 128, lowest digit first.
-      length += (data[at] & 127) << shift
-      shift += 7
-      at += 1
-    at += 1 + length + (data[at] << shift)
-  return numbers

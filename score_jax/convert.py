@@ -1,0 +1,249 @@
+"""Weights from one format to another, one tensor at a time.
+
+    python -m score_jax.convert --from=DIR_OR_FILE --to=DIR
+        [--format=hf|orbax] [--dtype=bfloat16] [--shard_gb=5] [--stage=stage2]
+
+From a Hugging Face folder, a GGUF file, a folder made by this command, a name
+of packaged weights, or the workdir of a run (with adapters merged). To a
+Hugging Face folder, which transformers and vLLM read, or an Orbax folder, which
+`config.model.checkpoint` takes. Without `--format`, what is Orbax becomes
+Hugging Face and the other way round; without `--dtype`, numbers stay as stored.
+
+Everything is written into DIR.partial, config.json or model.json last, and then
+renamed. Exit codes: 0 done, 2 bad input.
+"""
+
+import ctypes
+import dataclasses
+import pathlib
+import shutil
+import sys
+import time
+from typing import NamedTuple
+
+from absl import app
+from absl import flags
+from absl import logging
+import jax
+import numpy as np
+
+from score_jax import checkpoint
+from score_jax import files
+from score_jax import tasks
+from score_jax import trained
+from score_jax import weights
+from score_jax.models import families
+from score_jax.models import safetensors_writer
+from score_jax.models import stored
+from score_jax.models import variants
+from score_jax.text import tokenizer as tokenizer_lib
+
+_FROM = flags.DEFINE_string('from', None, 'Weights: a folder, file or name.')
+_TO = flags.DEFINE_string('to', None, 'A new folder.')
+_FORMAT = flags.DEFINE_enum('format', None, ['hf', 'orbax'], 'Of the folder.')
+_DTYPE = flags.DEFINE_enum('dtype', None, ['float32', 'float16', 'bfloat16'],
+                           'Of the numbers; as stored by default.')
+_SHARD_GB = flags.DEFINE_float('shard_gb', 5.0, 'Most 10^9 bytes of a file.')
+_STAGE = flags.DEFINE_enum('stage', None, ['base', 'stage1', 'stage2'],
+                           'Of a run; its last by default.')
+
+BAD_INPUT = 2
+_M_MMAP_THRESHOLD = -3  # Of malloc.h.
+
+
+class Source(NamedTuple):
+  """What is converted.
+
+  Attributes:
+    model: the weights.
+    tokenizer: its file or folder, '' if the weights come without one.
+    is_orbax: whether the weights are in Orbax.
+    what: in words.
+  """
+
+  model: stored.Model
+  tokenizer: str
+  is_orbax: bool
+  what: str
+
+
+def open_source(name: str, stage: str = '') -> Source:
+  """Opens what `--from` names.
+
+  Raises:
+    ValueError: it is not there, damaged, or of no known kind.
+  """
+  path = pathlib.Path(name).absolute()
+  if path.is_dir() and trained.is_run(path):
+    found = trained.open_trained(path, stage)
+    config = found.config
+    return Source(found.model, _tokenizer_of_run(config), True,
+                  f'{found.stage} at step {found.step}')
+  if stage:
+    raise ValueError(f'--stage={stage}: {name} is not the workdir of a run')
+  if name in variants.PACKAGED:
+    path = pathlib.Path(variants.weights_path(name))
+  is_orbax = weights.is_converted(path)
+  return Source(weights.open_model(path), _tokenizer_of(path), is_orbax,
+                'Orbax' if is_orbax else path.name)
+
+
+def _tokenizer_of_run(config):
+  if config.model.tokenizer:
+    return config.model.tokenizer
+  if config.model.checkpoint:
+    return _tokenizer_of(
+        pathlib.Path(variants.weights_path(config.model.checkpoint)))
+  return tasks.make(config.task).tokenizer
+
+
+def _tokenizer_of(path):
+  names = ('tokenizer.json', 'tokenizer.model')
+  has_one = path.is_file() or any((path / name).exists() for name in names)
+  return str(path) if has_one else ''
+
+
+def convert(
+    source: Source,
+    to: pathlib.Path,
+    output: str,
+    dtype: str | None = None,
+    shard_bytes: int = 5 * 10**9,
+):
+  """Writes a model to a new folder, which appears when it is whole.
+
+  Args:
+    source: see `open_source`.
+    to: the folder; may exist if it is empty.
+    output: 'hf' or 'orbax'.
+    dtype: of all numbers; None leaves each as it is stored.
+    shard_bytes: most bytes of a safetensors file, where a tensor fits.
+
+  Raises:
+    ValueError: the folder is not empty, the model has no form in this format,
+      a number does not fit the dtype, or the disk is full.
+  """
+  _give_memory_back()
+  if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    raise ValueError(f'{to} exists and is not an empty folder; name a new one')
+  model = source.model
+  if dtype:
+    params = {path: dataclasses.replace(param, dtype=np.dtype(dtype))
+              for path, param in model.params.items()}
+    model = dataclasses.replace(model, dtype=dtype, params=params)
+  aside = to.with_name(to.name + '.partial')
+  write = {'hf': _write_hf, 'orbax': _write_orbax}[output]
+  with files.named_errors(aside):
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+      write(source, model, aside, shard_bytes)
+      if to.exists():
+        to.rmdir()
+      aside.rename(to)
+    except BaseException:
+      shutil.rmtree(aside, ignore_errors=True)
+      raise
+
+
+def _give_memory_back():
+  """Asks the C library to return freed arrays to the system at once.
+
+  Else the heap of each thread keeps what it once needed, several times as much
+  as is in use. Other systems than Linux do without.
+  """
+  mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+  if mallopt is not None:
+    mallopt(_M_MMAP_THRESHOLD, 2**20)
+
+
+def _write_hf(source, model, folder, shard_bytes):
+  config = families.config_json(model.config, model.dtype)
+  rows = families.table(model.config)
+  specs = {name: (row.shape, model.params[row.path].dtype)
+           for row in rows for name in families.names(model.config, row)}
+  with safetensors_writer.Writer(folder, specs, shard_bytes) as writer:
+    for row in rows:
+      param = model.params[row.path]
+      for number, name in enumerate(families.names(model.config, row)):
+        layer = _cast(param.part(number), param.dtype, name)
+        writer.put(name, families.to_theirs(row, layer))
+  files.write_json(folder / 'config.json',
+                   config | _save_tokenizer(source, folder))
+
+
+def _write_orbax(source, model, folder, unused_shard_bytes):
+  arrays = (
+      ((*path, number), _cast(piece, param.dtype, '/'.join(path)))
+      for path, param in model.params.items()
+      for number, piece in weights.pieces(param))
+  checkpoint.write_arrays(folder / weights.ARRAYS, arrays,
+                          {'source': source.what})
+  _save_tokenizer(source, folder)
+  files.write_json(folder / weights.MODEL_JSON, {
+      'model': weights.fields_json(model.config), 'dtype': model.dtype,
+      'source': source.what})
+
+
+def _cast(array, dtype, name):
+  if array.dtype == dtype:
+    return array
+  with np.errstate(over='ignore'):  # Found below, and named.
+    out = array.astype(dtype)
+  if not np.isfinite(out.astype(np.float32, copy=False)).all():
+    raise ValueError(f'{name} has numbers that {np.dtype(dtype).name} cannot '
+                     'hold; choose --dtype=bfloat16 or float32')
+  return out
+
+
+def _save_tokenizer(source, folder) -> dict:
+  """Writes the tokenizer's files; returns its ids for a config.json."""
+  if not source.tokenizer:
+    return {}
+  tokenizer = tokenizer_lib.load(source.tokenizer)
+  tokenizer.save(folder)
+  ids = {'eos_token_id': list(tokenizer.stop_ids),
+         'pad_token_id': tokenizer.pad_id}
+  if tokenizer.bos_id is not None:
+    ids['bos_token_id'] = tokenizer.bos_id
+  if not (folder / 'generation_config.json').exists():
+    files.write_json(folder / 'generation_config.json', ids)
+  return ids
+
+
+def _run():
+  for flag, value in (('from', _FROM.value), ('to', _TO.value)):
+    if not value:
+      raise ValueError(f'--{flag}=... is missing')
+  if _SHARD_GB.value <= 0:
+    raise ValueError(f'--shard_gb={_SHARD_GB.value} must be above 0')
+  start = time.monotonic()
+  source = open_source(_FROM.value, _STAGE.value or '')
+  output = _FORMAT.value or ('hf' if source.is_orbax else 'orbax')
+  to = pathlib.Path(_TO.value).absolute()
+  convert(source, to, output, _DTYPE.value, int(_SHARD_GB.value * 1e9))
+  if not source.tokenizer:
+    print(f'{_FROM.value} has no tokenizer; none was written')
+  size = sum(path.stat().st_size for path in to.rglob('*') if path.is_file())
+  print(f'{to}: {source.model.config.family}, {source.what}, as {output}, '
+        f'{size / 1e9:.2f} GB in {time.monotonic() - start:.0f} s')
+
+
+def main(argv: list[str]):
+  """Runs what the flags ask for."""
+  # Formats are a matter of the host: no accelerator is taken for it.
+  jax.config.update('jax_platforms', 'cpu')
+  logging.set_verbosity(logging.WARNING)
+  try:
+    if len(argv) > 1:
+      raise ValueError(f'unexpected argument {argv[1]!r}; flags begin with --')
+    _run()
+  except ValueError as error:
+    if logging.vlog_is_on(1):
+      raise
+    print(f'score_jax: {error}', file=sys.stderr, flush=True)
+    sys.exit(BAD_INPUT)
+
+
+if __name__ == '__main__':
+  app.run(main)

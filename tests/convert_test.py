@@ -1,0 +1,332 @@
+"""Conversion: bit-equal round trips, trained runs, what stays when it fails."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import variants as experiments
+from score_jax import checkpoint
+from score_jax import config as config_lib
+from score_jax import convert
+from score_jax import files
+from score_jax import sharding
+from score_jax import types
+from score_jax import weights
+from score_jax.models import decoder
+from score_jax.models import families
+from score_jax.models import hf
+from score_jax.models import safetensors
+from tests import folders
+
+
+def _convert(source, to, output, stage='', **options):
+  convert.convert(convert.open_source(str(source), stage), to, output,
+                  **options)
+  return to
+
+
+def _same_tensors(folder, arrays):
+  found = safetensors.open_folder(folder)
+  assert set(found) == set(arrays)
+  for name, array in arrays.items():
+    assert found[name].dtype == array.dtype, name
+    assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize('family', sorted(folders.SMALL))
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_a_round_trip_through_orbax_is_bit_equal(tmp_path, family, dtype):
+  config = folders.small_config(family)
+  arrays = folders.write(tmp_path / 'hf', config, dtype, shard_bytes=2000)
+  assert len(list((tmp_path / 'hf').glob('*.safetensors'))) > 2
+  _convert(tmp_path / 'hf', tmp_path / 'orbax', 'orbax')
+  back = _convert(tmp_path / 'orbax', tmp_path / 'back', 'hf', shard_bytes=1500)
+  _same_tensors(back, arrays)
+  assert hf.open_model(back).config == config
+  assert not list(tmp_path.glob('*.partial'))
+
+
+def test_each_tensor_keeps_its_own_dtype(tmp_path):
+  config = folders.small_config('llama')
+  arrays = folders.tensors(config, 'bfloat16')
+  arrays = {name: a.astype(np.float32) if 'norm' in name else a
+            for name, a in arrays.items()}
+  folders.write(tmp_path / 'hf', config, arrays=arrays)
+  _convert(tmp_path / 'hf', tmp_path / 'orbax', 'orbax')
+  _same_tensors(_convert(tmp_path / 'orbax', tmp_path / 'back', 'hf'), arrays)
+
+
+@pytest.mark.parametrize('mesh', [(8, 1, 1), (1, 4, 2)])
+def test_orbax_and_hugging_face_folders_load_the_same(tmp_path, mesh):
+  config = folders.small_config('qwen2', num_kv_heads=4)
+  folders.write(tmp_path / 'hf', config, 'bfloat16')
+  _convert(tmp_path / 'hf', tmp_path / 'orbax', 'orbax')
+  mesh = sharding.make_mesh(config_lib.MeshConfig(*mesh))
+  config = dataclasses.replace(config, vocab_size=29)
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(config))
+  # 29 rows cannot be split by two.
+  where['embed']['embedding'] = sharding.named(mesh, None, 'embed')
+  trees = []
+  for name in ('hf', 'orbax'):
+    path = str(tmp_path / name)
+    assert weights.model_config(path, config_lib.ModelConfig()) == config
+    trees.append(weights.load_params(path, config, where))
+  assert jax.tree.structure(trees[0]) == jax.tree.structure(
+      decoder.abstract(config))
+  for a, b, s in zip(*map(jax.tree.leaves, (*trees, where))):
+    assert a.sharding == b.sharding == s and a.dtype == b.dtype == np.float32
+    np.testing.assert_array_equal(a, b)
+
+
+def test_dtype_is_rounded_and_what_does_not_fit_is_named(tmp_path):
+  config = folders.small_config('llama')
+  arrays = folders.tensors(config)
+  folders.write(tmp_path / 'hf', config, arrays=arrays)
+  to = _convert(tmp_path / 'hf', tmp_path / 'half', 'hf', dtype='bfloat16')
+  bfloat16 = folders.DTYPES['bfloat16']
+  _same_tensors(to, {name: a.astype(bfloat16) for name, a in arrays.items()})
+  assert files.read_json(to / 'config.json')['torch_dtype'] == 'bfloat16'
+  arrays['model.norm.weight'][0] = 1e6
+  folders.write(tmp_path / 'large', config, arrays=arrays)
+  with pytest.raises(ValueError, match='model.norm.weight has numbers that '
+                     'float16 cannot hold'):
+    _convert(tmp_path / 'large', tmp_path / 'no', 'hf', dtype='float16')
+  assert not list(tmp_path.glob('no*'))
+
+
+def _workdir(folder, model, stage='stage2', steps=(2, 4), checkpoint_path=''):
+  """A run's folder, with checkpoints but without a run."""
+  values = experiments.make('chain', 'stage2')
+  values.model.update(weights.fields_json(model))
+  values.model.update(lora=dataclasses.asdict(model.lora),
+                      checkpoint=checkpoint_path)
+  config = config_lib.from_dict(values)
+  folder.mkdir()
+  files.write_json(folder / 'config.json',
+                   {'config': dataclasses.asdict(config)})
+  trees = []
+  for step in steps:
+    tree = decoder.trained(config.model, decoder.init(
+        config.model, jax.random.key(step)))
+    tree = jax.tree.map(lambda x: x + 0.01, tree)  # lora_b is born zero.
+    state = types.TrainState(np.int32(step), tree, {'moments': tree})
+    with checkpoint.Checkpoints(folder / 'checkpoints' / stage, 5) as saved:
+      saved.save(step, jax.tree.map(jax.numpy.asarray, state), {})
+    trees.append(tree)
+  return config, trees
+
+
+def test_the_newest_checkpoint_of_the_last_stage_is_exported(tmp_path):
+  model = folders.small_config('gemma3')
+  config, trees = _workdir(tmp_path / 'run', model)
+  source = convert.open_source(str(tmp_path / 'run'))
+  assert (source.is_orbax, source.what) == (True, 'stage2 at step 4')
+  to = _convert(tmp_path / 'run', tmp_path / 'hf', 'hf')
+  mesh = sharding.make_mesh(config_lib.MeshConfig())
+  where = jax.tree.map(lambda x: sharding.named(mesh), trees[1])
+  loaded = weights.load_params(str(to), config.model, where)
+  jax.tree.map(np.testing.assert_array_equal, loaded, trees[1])
+  # The task's tokenizer goes with it.
+  assert (to / 'tokenizer.model').is_file()
+  ids = files.read_json(to / 'config.json')
+  assert ids['eos_token_id'] and 'pad_token_id' in ids
+  _convert(tmp_path / 'run' / 'checkpoints' / 'stage2', tmp_path / 'again',
+           'orbax')
+
+
+def test_a_trained_checkpoint_goes_back_to_the_dtype_it_came_in(tmp_path):
+  model = folders.small_config('qwen3')
+  folders.write(tmp_path / 'base', model, 'bfloat16')
+  _, trees = _workdir(tmp_path / 'run', model,
+                      checkpoint_path=str(tmp_path / 'base'))
+  to = _convert(tmp_path / 'run', tmp_path / 'hf', 'hf')
+  found = safetensors.open_folder(to)
+  assert {a.dtype.name for a in found.values()} == {'bfloat16'}
+  np.testing.assert_array_equal(
+      found['model.norm.weight'],
+      np.asarray(trees[1]['final_norm']['scale']).astype(
+          folders.DTYPES['bfloat16']))
+
+
+def test_adapters_are_merged_into_their_base(tmp_path):
+  plain = folders.small_config('gemma2')
+  lora = config_lib.LoraConfig(rank=3, alpha=6.0,
+                               targets='attention/(query|out)|mlp/down')
+  model = dataclasses.replace(plain, lora=lora)
+  arrays = folders.write(tmp_path / 'base', plain)
+  _, trees = _workdir(tmp_path / 'run', model,
+                      checkpoint_path=str(tmp_path / 'base'))
+  found = safetensors.open_folder(
+      _convert(tmp_path / 'run', tmp_path / 'hf', 'hf'))
+  changed = {name for name in arrays
+             if not np.array_equal(found[name], arrays[name])}
+  adapted = ('self_attn.q_proj', 'self_attn.o_proj', 'mlp.down_proj')
+  assert changed == {f'model.layers.{i}.{name}.weight'
+                     for i in range(2) for name in adapted}
+  down = trees[1]['blocks']['mlp']['down']
+  expected = arrays['model.layers.1.mlp.down_proj.weight'] + 2 * (
+      np.asarray(down['lora_a'][1]) @ np.asarray(down['lora_b'][1])).T
+  np.testing.assert_allclose(found['model.layers.1.mlp.down_proj.weight'],
+                             expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_run_without_checkpoints_and_a_stage_of_no_run(tmp_path):
+  _workdir(tmp_path / 'run', folders.small_config('llama'))
+  with pytest.raises(ValueError, match='no checkpoint of stage1; there are: '
+                     'stage2'):
+    convert.open_source(str(tmp_path / 'run'), 'stage1')
+  folders.write(tmp_path / 'hf', folders.small_config('llama'))
+  with pytest.raises(ValueError, match='not the workdir of a run'):
+    convert.open_source(str(tmp_path / 'hf'), 'stage1')
+
+
+def test_damage_of_a_checkpoint_is_found_before_it_is_exported(tmp_path):
+  _workdir(tmp_path / 'run', folders.small_config('llama'))
+  step = tmp_path / 'run' / 'checkpoints' / 'stage2' / '4'
+  path = max((p for p in step.rglob('*') if p.is_file()),
+             key=lambda p: p.stat().st_size)
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+  with pytest.raises(ValueError, match='4 is damaged: .* has changed'):
+    convert.open_source(str(tmp_path / 'run'))
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+  folders.write(tmp_path / 'hf', folders.small_config('llama'))
+  (tmp_path / 'to').mkdir()
+  (tmp_path / 'to' / 'precious').write_text('x')
+  with pytest.raises(ValueError, match='not an empty folder'):
+    _convert(tmp_path / 'hf', tmp_path / 'to', 'orbax')
+  assert (tmp_path / 'to' / 'precious').read_text() == 'x'
+  (tmp_path / 'to' / 'precious').unlink()
+  _convert(tmp_path / 'hf', tmp_path / 'to', 'orbax')
+  assert weights.is_converted(tmp_path / 'to')
+
+
+@pytest.mark.parametrize('output', ['hf', 'orbax'])
+def test_numbers_that_are_not_finite_stop_it_and_leave_nothing(
+    tmp_path, output):
+  config = folders.small_config('llama')
+  arrays = folders.tensors(config)
+  arrays['model.layers.1.mlp.up_proj.weight'][2, 3] = np.nan
+  folders.write(tmp_path / 'hf', config, arrays=arrays)
+  with pytest.raises(ValueError, match='layers.1.mlp.up_proj.weight has '
+                     'weights that are not finite'):
+    _convert(tmp_path / 'hf', tmp_path / 'to', output)
+  assert not list(tmp_path.glob('to*'))
+
+
+def _command(*args, **options):
+  return subprocess.Popen(
+      [sys.executable, '-m', 'score_jax.convert', *args], text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_the_command(tmp_path):
+  config = folders.small_config('gemma2')
+  arrays = folders.write(tmp_path / 'hf', config, 'bfloat16')
+  commands = [
+      _command(f'--from={tmp_path}/hf', f'--to={tmp_path}/orbax'),
+      _command(f'--from={tmp_path}/hf', f'--to={tmp_path}/cut', '--format=hf',
+               '--shard_gb=0.000001'),
+      _command(f'--from={tmp_path}/nothing', f'--to={tmp_path}/x')]
+  (out, err), (_, _), (_, no) = (c.communicate(timeout=120) for c in commands)
+  assert [c.returncode for c in commands] == [0, 0, 2], err
+  assert 'gemma2' in out and 'as orbax' in out and 'no tokenizer' in out
+  assert no.count('\n') == 1 and 'nothing: no such file' in no
+  assert weights.is_converted(tmp_path / 'orbax')
+  sizes = [sum(a.nbytes for a in safetensors.open_folder(path).values())
+           for path in (tmp_path / 'cut').glob('*.safetensors')]
+  assert sum(sizes) == sum(a.nbytes for a in arrays.values())
+  assert len(sizes) > 2 and max(sizes) <= 1000
+  _same_tensors(tmp_path / 'cut', arrays)
+
+
+def test_a_killed_conversion_leaves_no_folder_that_looks_whole(tmp_path):
+  config = folders.small_config('llama', width=512, mlp_width=8192)
+  folders.write(tmp_path / 'source', config)
+  for output, whole in (('hf', 'config.json'), ('orbax', 'model.json')):
+    to, aside = tmp_path / output, tmp_path / f'{output}.partial'
+    command = _command(f'--from={tmp_path}/source', f'--to={to}',
+                       f'--format={output}')
+    while not aside.exists() or not any(aside.iterdir()):
+      assert command.poll() is None, command.communicate()
+      time.sleep(0.001)
+    os.kill(command.pid, signal.SIGKILL)
+    command.communicate()
+    assert not to.exists() and not (aside / whole).exists()
+    with pytest.raises(ValueError):
+      weights.open_model(aside)
+    _convert(tmp_path / 'source', to, output)  # What is left is in nobody's way.
+    assert not aside.exists() and (to / whole).exists()
+
+
+_PEAK = """
+import pathlib, sys, threading, time
+import jax
+jax.config.update('jax_platforms', 'cpu')
+from score_jax import convert
+
+peak, done = 0, False
+
+def own_bytes():  # Without mapped files.
+  for line in open('/proc/self/status'):
+    if line.startswith('RssAnon'):
+      return int(line.split()[1]) * 1024
+
+def watch():
+  global peak
+  while not done:
+    peak = max(peak, own_bytes())
+    time.sleep(0.001)
+
+_, warm, source, to, output = sys.argv
+# Once before, so that compiled programs and thread pools are there.
+convert.convert(convert.open_source(warm), pathlib.Path(to + '_w'), output)
+start = own_bytes()
+watcher = threading.Thread(target=watch)
+watcher.start()
+convert.convert(convert.open_source(source), pathlib.Path(to), output,
+                shard_bytes=10**8)
+done = True
+watcher.join()
+print(peak - start)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_under_the_largest_tensor_and_a_shard(tmp_path):
+  small = folders.small_config('llama', num_layers=1)
+  big = folders.small_config('llama', num_layers=20, width=1024,
+                             mlp_width=4096, vocab_size=8192)
+  folders.write(tmp_path / 'small', small)
+  rng = np.random.default_rng(0)
+  arrays = {
+      name: rng.standard_normal(row.shape, np.float32)
+      for row in families.table(big) for name in families.names(big, row)}
+  total = sum(a.nbytes for a in arrays.values())
+  limit = max(a.nbytes for a in arrays.values()) + 10**8
+  assert total > 7 * limit
+  folders.write(tmp_path / 'big', big, arrays=arrays)
+  del arrays
+
+  def peak(kind, output):
+    names = [f'{size}{kind}' for size in ('small', 'big')]
+    done = subprocess.run(
+        [sys.executable, '-c', _PEAK, *(str(tmp_path / name) for name in names),
+         str(tmp_path / f'big{kind}_{output}'), output],
+        check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+  peaks = {'hf to orbax': peak('', 'orbax'), 'hf to hf': peak('', 'hf')}
+  (tmp_path / 'big_orbax_w').rename(tmp_path / 'small_orbax')
+  peaks['orbax to hf'] = peak('_orbax', 'hf')
+  assert max(peaks.values()) < limit, peaks
