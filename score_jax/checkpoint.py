@@ -210,7 +210,7 @@ class Checkpoints:
           self._sweep()
           time.sleep(0.05)
       steps = reversed(self._sound_steps())
-      last = next((s for s in steps if not self._read_seal(s)[1]), None)
+      last = next((s for s in steps if not _read_seal(self._path(s))[1]), None)
       remains = 'no whole one is left' if last is None else (
           f'the last whole one is of step {last}')
       raise ValueError(
@@ -219,13 +219,6 @@ class Checkpoints:
           'again with the same --workdir'
       ) from error
 
-  def _read_seal(self, step):
-    """(seal, '') of a whole checkpoint, (None, fault) of another."""
-    try:
-      return seal_lib.read(self._path(step)), ''
-    except ValueError as error:
-      return None, str(error)
-
   def _newest_whole(self, say):
     """On process 0: the seal of the newest whole checkpoint, or None."""
     steps = self._sound_steps()
@@ -233,7 +226,7 @@ class Checkpoints:
       if int(path.name.split('.')[0]) > max(steps, default=-1):
         say(f'checkpoint {path} is half-written; passed over')
     for step in reversed(steps):
-      seal, fault = self._read_seal(step)
+      seal, fault = _read_seal(self._path(step))
       if not fault:
         return {'seal': seal, 'damaged': sorted(self._damaged)}
       self._pass_over(step, fault, say)
@@ -261,6 +254,14 @@ class Checkpoints:
           f'optimizer: {"; ".join(differ[:4])}{more}; use the configuration '
           'that saved it, or another --workdir'
       )
+
+
+def _read_seal(folder):
+  """(seal, '') of a whole checkpoint, (None, fault) of another."""
+  try:
+    return seal_lib.read(folder), ''
+  except ValueError as error:
+    return None, str(error)
 
 
 def _orbax_options():
@@ -302,24 +303,39 @@ def write_arrays(
     folder: pathlib.Path,
     arrays: Iterable[tuple[tuple[str, ...], np.ndarray]],
     meta: dict,
+    group_bytes: int,
 ):
-  """Writes arrays one after the other, and seals them.
+  """Writes arrays, some at a time, and seals them.
 
-  Only one array is held at a time. For one process; the caller makes the
-  folder appear whole, by renaming what is around it.
+  For one process; the caller makes the folder appear whole, by renaming what
+  is around it.
 
   Args:
     folder: new.
-    arrays: each with its path, such as ('blocks', 'mlp', 'up', 'kernel').
+    arrays: each with its path, such as ('blocks', 'mlp', 'up', 'kernel', '0').
     meta: JSON.
+    group_bytes: what is written at one time, where an array fits; about four
+      times as much memory is used.
   """
   described = {}
-  for path, array in arrays:
-    tree = traverse_util.unflatten_dict({('params', *path): array})
+  for group in _groups(arrays, group_bytes):
+    tree = traverse_util.unflatten_dict(
+        {('params', *path): array for path, array in group})
     v1.partial.save(folder, tree)
     described |= seal_lib.describe(jax.tree.map(jax.numpy.asarray, tree))
   v1.partial.finalize(folder)
   seal_lib.write(folder, {'meta': meta, 'arrays': described})
+
+
+def _groups(arrays, group_bytes):
+  group, size = [], 0
+  for path, array in arrays:
+    if group and size + array.nbytes > group_bytes:
+      yield group
+      group, size = [], 0
+    group.append((path, array))
+    size += array.nbytes
+  yield group
 
 
 class Arrays:
@@ -333,16 +349,15 @@ class Arrays:
   """
 
   def __init__(self, folder: pathlib.Path):
-    """Opens a checkpoint and compares every file with the seal.
+    """Opens a checkpoint; process 0 compares every file with the seal.
 
     Raises:
       ValueError: it is damaged.
     """
     self.folder = folder
-    try:
-      seal = seal_lib.read(folder)
-    except ValueError as error:
-      raise ValueError(f'checkpoint {folder} is damaged: {error}') from error
+    seal, fault = _from_first_process(lambda: _read_seal(folder))
+    if fault:
+      raise ValueError(f'checkpoint {folder} is damaged: {fault}')
     self.meta = seal['meta']
     self._sums = {_path_of(name): described[1]
                   for name, described in seal['arrays'].items()}

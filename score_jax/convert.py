@@ -172,13 +172,13 @@ def _write_hf(source, model, folder, shard_bytes):
                    config | _save_tokenizer(source, folder))
 
 
-def _write_orbax(source, model, folder, unused_shard_bytes):
+def _write_orbax(source, model, folder, shard_bytes):
   arrays = (
       ((*path, number), _cast(piece, param.dtype, '/'.join(path)))
       for path, param in model.params.items()
       for number, piece in weights.pieces(param))
   checkpoint.write_arrays(folder / weights.ARRAYS, arrays,
-                          {'source': source.what})
+                          {'source': source.what}, shard_bytes // 8)
   _save_tokenizer(source, folder)
   files.write_json(folder / weights.MODEL_JSON, {
       'model': weights.fields_json(model.config), 'dtype': model.dtype,

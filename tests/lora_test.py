@@ -108,8 +108,8 @@ def test_gradient_of_adapters_is_that_of_the_merged_weights():
         ('lora_a', weight * change @ b.swapaxes(1, 2)),
         ('lora_b', weight * a.swapaxes(1, 2) @ change)):
       got = (old[leaf] - new[leaf]).reshape(gradient.shape)
-      np.testing.assert_allclose(got, gradient, atol=2e-5)
-      assert np.abs(gradient).max() > 1e-2, (name, leaf)
+      np.testing.assert_allclose(got, gradient, rtol=1e-4, atol=1e-4)
+      assert np.abs(gradient).max() > 0.1, (name, leaf)
 
 
 def test_no_gradient_of_the_base_is_computed():
@@ -140,6 +140,17 @@ def _config(**changes):
   return pipeline_test._config(**(WIDE | changes))
 
 
+def buffers(shape, dtype) -> int:
+  """Arrays of this kind in the memory of the first device."""
+  gc.collect()
+  first = jax.devices()[0]
+  return len({shard.data.unsafe_buffer_pointer() for x in jax.live_arrays()
+              if x.shape == shape and x.dtype == dtype
+              for shard in x.addressable_shards
+              if shard.device == first
+              and shard.data.sharding.memory_kind == 'device'})
+
+
 @pytest.fixture(scope='module', name='finished')
 def _finished(tmp_path_factory):
   """A run, its base as every rollout saw it, and weights there were then."""
@@ -147,11 +158,9 @@ def _finished(tmp_path_factory):
   sample, seen = run.actor.sample, []
 
   def watched(params, problems, key, step, **settings):
-    gc.collect()
-    shape = params['blocks']['mlp']['gate']['kernel'].shape
-    there = [x for x in jax.live_arrays() if x.shape == shape]
+    like = params['blocks']['mlp']['gate']['kernel']
     seen.append((settings['samples'] > 1, jax.device_get(decoder.base(params)),
-                 len(there)))
+                 buffers(like.shape, like.dtype)))
     return sample(params, problems, key, step, **settings)
 
   run.actor.sample = watched
@@ -163,10 +172,10 @@ def test_the_base_stays_one_and_the_same(finished):
   run, seen = finished
   base = pipeline_test._params(run, 'base')
   assert sum(trains for trains, _, _ in seen) == 6
-  for trains, during, arrays in seen:
+  for trains, during, kernels in seen:
     jax.tree.map(np.testing.assert_array_equal, during, base)
     # Gate and up have this shape: policy and reference share them.
-    assert not trains or arrays == 2
+    assert not trains or kernels == 2
 
 
 def test_checkpoints_hold_adapters_alone(finished):
