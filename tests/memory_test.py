@@ -1,6 +1,7 @@
 """Choices of memory: what they cost, and whole runs with each."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -71,14 +72,30 @@ def _plain(tmp_path_factory):
   return _watched(tmp_path_factory.mktemp('plain'), _config(stage='stage2'))
 
 
-def test_the_page_holds_the_table(capsys):
+def _command(monkeypatch, capsys, *, write):
+  """What the command prints."""
+  monkeypatch.setattr(memory, '_WRITE', types.SimpleNamespace(value=write))
   memory.main([])
-  table = capsys.readouterr().out
+  return capsys.readouterr().out
+
+
+def test_the_page_holds_the_table_of_the_command(monkeypatch, capsys):
+  table = _command(monkeypatch, capsys, write=False)
   assert table.splitlines()[2].split('|')[2:-1] == [
       f' {x:.2f} ' for x in (4, 8, 4, 4, 2, 20, 18, 0)]
-  page = memory.PAGE.read_text()
-  assert page == memory.page(page, table), (
+  assert (memory.BEGIN + table + memory.END) in memory.PAGE.read_text(), (
       'run python -m score_jax.memory --write')
+
+
+def test_the_command_writes_the_page(monkeypatch, capsys, tmp_path):
+  page = memory.PAGE.read_text()
+  row = page.split(memory.BEGIN)[1].splitlines(keepends=True)[5]
+  monkeypatch.setattr(memory, 'PAGE', tmp_path / 'memory.md')
+  memory.PAGE.write_text(page.replace(row, ''))
+  _command(monkeypatch, capsys, write=False)
+  assert memory.PAGE.read_text() != page
+  _command(monkeypatch, capsys, write=True)
+  assert memory.PAGE.read_text() == page
 
 
 def test_costs_by_hand():
@@ -94,17 +111,17 @@ def test_costs_by_hand():
 
   norms, rest, counts = 6, 6 + 28, 8  # Counts: two int32 of steps.
   assert cost(dtype='bfloat16') == memory.Cost(
-      weights=160, optimizer=80 + counts, reference=160, gradient=160,
-      sampler=2 * rest, step=568, sampling=160 + 88 + 160 + 68, host=0)
+      weights=160, optimizer=160 + counts, reference=160, gradient=160,
+      sampler=2 * rest, step=648, sampling=160 + 168 + 160 + 68, host=0)
   half = 2 * rest + 4 * norms
   assert cost({'reference_dtype': 'bfloat16', 'offload': ('reference',)}) == (
-      memory.Cost(weights=160, optimizer=88, reference=half, gradient=160,
-                  sampler=0, step=408 + half, sampling=248, host=half))
+      memory.Cost(weights=160, optimizer=168, reference=half, gradient=160,
+                  sampler=0, step=488 + half, sampling=328, host=half))
   lora = {'rank': 1, 'targets': 'attention/query'}
   assert cost({'offload': ('optimizer',)}, param_dtype='bfloat16',
               dtype='bfloat16', lora=lora) == memory.Cost(
-      weights=half + 16, optimizer=8 + 2 * 4 + 0, reference=0, gradient=16,
-      sampler=2 * 4, step=half + 48, sampling=half + 24, host=16)
+      weights=half + 16, optimizer=16 + counts, reference=0, gradient=16,
+      sampler=2 * 4, step=half + 56, sampling=half + 24, host=24)
 
 
 def test_a_plain_stage_keeps_the_base_and_no_more(plain):
@@ -194,7 +211,7 @@ def test_adafactor_trains_and_resumes(tmp_path, monkeypatch):
   state = whole.states.state('stage1')
   sizes = [sum(x.size for x in jax.tree.leaves(tree))
            for tree in (state.opt_state, state.params)]
-  assert sizes[0] < 0.15 * sizes[1]
+  assert sizes[0] < 0.2 * sizes[1]
   rows = pipeline_test._lines(whole.folder, 'metrics.jsonl')
   assert rows[3]['loss'] < rows[0]['loss'] - 0.05
   _stop_after(pipeline_test._open(tmp_path / 'again', config), 'stage1', 1,

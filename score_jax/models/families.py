@@ -9,6 +9,7 @@ for llama, gemma2, gemma3_text, qwen2 and qwen3.
 """
 
 import dataclasses
+import math
 from typing import Any
 from typing import NamedTuple
 
@@ -123,7 +124,7 @@ class _Json:
       return value
     if kind is float and type(value) is int:
       value = float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
       raise ValueError(f'{self.where}: {name} must be {kind.__name__}, got '
                        f'{value!r}')
     return value
@@ -190,10 +191,13 @@ def _rope(json, found):
   rope = json.get('rope_parameters', dict)
   if rope and 'full_attention' in rope:  # One for each kind of layer.
     local = rope.get('sliding_attention') or _ROPE
+    rope = rope['full_attention']
+    if not (isinstance(local, dict) and isinstance(rope, dict)):
+      raise ValueError(f'{json.where}: rope_parameters must hold dicts, got '
+                       f'{[rope, local]!r}')
     found['local_rope_base'] = _number(json, local, 'rope_theta')
     if local.get('rope_type', 'default') != 'default':
       json.refuse(f'RoPE scaling {local!r} of layers with a window')
-    rope = rope['full_attention']
   elif json.has('rope_local_base_freq'):
     found['local_rope_base'] = json.get('rope_local_base_freq', float)
   old = json.get('rope_scaling', dict) or {}
@@ -219,7 +223,7 @@ def _scaling(json, rope):
 
 def _number(json, rope, name):
   value = rope.get(name)
-  if type(value) not in (int, float):
+  if type(value) not in (int, float) or not math.isfinite(value):
     raise ValueError(f'{json.where}: {name} of RoPE must be a number, got '
                      f'{value!r}')
   return float(value)
@@ -227,7 +231,10 @@ def _number(json, rope, name):
 
 def _gemma(json, found, period):
   found['window'] = json.require('sliding_window', int)
-  found['attention_scale'] = json.require('query_pre_attn_scalar', float)**-0.5
+  scalar = json.require('query_pre_attn_scalar', float)
+  if scalar <= 0:
+    json.refuse(f'query_pre_attn_scalar={scalar}')
+  found['attention_scale'] = scalar**-0.5
   for ours, theirs in (('attention_softcap', 'attn_logit_softcapping'),
                        ('final_softcap', 'final_logit_softcapping')):
     found[ours] = json.get(theirs, float) or 0.0
@@ -236,7 +243,7 @@ def _gemma(json, found, period):
     json.refuse(f'attn_logit_softcapping={found["attention_softcap"]!r}')
   for name in ('sliding_window_pattern', '_sliding_window_pattern'):
     if json.has(name):
-      period = json.require(name, int)
+      period = max(json.require(name, int), 1)
   kinds = json.get('layer_types', list)
   if kinds is not None and kinds != layer_types(found['num_layers'], period):
     period = kinds.index('full_attention') + 1 if (
@@ -278,16 +285,24 @@ def config_json(config: config_lib.ModelConfig, dtype: str) -> dict[str, Any]:
   if config.family == 'gemma3':
     values['rope_local_base_freq'] = config.local_rope_base or config.rope_base
     values['sliding_window_pattern'] = config.global_every
-  said = dataclasses.replace(config_lib.ModelConfig(**fields(
+  said = _explicit(config_lib.ModelConfig(**fields(
       values, f'a config.json of the family {config.family}')))
   differ = [
       f'{name}={getattr(config, name)!r}' for name in MODEL_FIELDS
-      if getattr(config, name) != getattr(said, name)]
+      if getattr(_explicit(config), name) != getattr(said, name)]
   if differ:
     raise ValueError(
         f'the family {config.family} of transformers has no model with '
         f'{", ".join(differ)}; set config.model.family to one that has')
   return values
+
+
+def _explicit(config):
+  """The same model, with what 0 stands for written out."""
+  base = config.rope_base if config.rope_scaling.kind == 'none' else 0.0
+  return dataclasses.replace(
+      config, local_rope_base=config.local_rope_base or base,
+      attention_scale=config.attention_scale or config.head_dim**-0.5)
 
 
 def _scaling_json(config):

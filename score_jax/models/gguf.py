@@ -52,8 +52,6 @@ def open_model(path: str | os.PathLike) -> stored.Model:
   found = {name: tuple(map(int, reversed(tensor.shape)))
            for name, tensor in file.tensors.items()
            if name != gguf_config.ROPE_FACTORS}
-  if config.family in ('qwen2', 'qwen3') and config.tied_head:
-    found.pop('output.weight', None)
   stored.check_tensors(
       file.path, expected, found,
       f'the {config.family} model that its metadata describe')

