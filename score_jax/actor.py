@@ -54,7 +54,7 @@ class Actor:
     self.tokenizer = tokenizer
     self._config = config
     self._mesh = mesh
-    self._format = prompts.format_for(tokenizer)
+    self._format = prompts.format_for(tokenizer, config.model.thinking)
     splice = np.asarray(
         prompts.splice_ids(self._format, tokenizer, task.instruction), np.int32)
     self.splices = (splice,) * (len(config.rollout.attempt_tokens) - 1)

@@ -91,6 +91,7 @@ class ModelConfig:
   # `score_jax.convert`, or a name in `models.variants.PACKAGED`.
   checkpoint: str = ''
   tokenizer: str = ''  # File or folder; '' takes the checkpoint's or task's.
+  thinking: bool = False  # For chat templates that can think aloud (Qwen3).
 
 
 @dataclasses.dataclass(frozen=True)

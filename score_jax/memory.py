@@ -9,7 +9,8 @@ no array is made.
 
 import dataclasses
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
+from typing import NamedTuple
 
 from absl import app
 from absl import flags

@@ -66,8 +66,8 @@ def train_stage(
     run: the run.
     stage: 'stage1' or 'stage2'.
     settings: of the stage.
-    params: where it starts: see `Run.start` for Stage I, Stage I for Stage II.
-      Given up, unless they are the reference.
+    params: where it starts: `Run.start` for Stage I, Stage I for Stage II; with
+      LoRA the adapters alone. Given up, unless they are the reference.
     reference: the BASE model, in both stages; see `Run.reference`.
 
   Raises:
@@ -101,7 +101,7 @@ def train_stage(
     row = _row(graded, shaped_BA, jax.device_get(measured))
     return state, row, int(np.sum(sampled.length_BA))
 
-  if params is reference:
+  if params is reference:  # Which stays, while these are moved.
     params = jax.tree.map(jnp.copy, params)
   return _loop(run, stage, settings.steps, params, one_step)
 
@@ -183,13 +183,9 @@ def _jitted(run, stage, update_fn):
       update_fn, optimizer=run.states.optimizer(stage),
       head_chunk=run.config.head_chunk,
       seed=keys.purpose_seed(run.config.seed, f'rounding/{stage}'))
-  offloads = bool(run.config.memory.offload)
-
-  def step(*given):
-    return update_fn(*(states.on_devices(given) if offloads else given))
-
+  bring = states.on_devices if run.config.memory.offload else lambda x: x
   places = run.states.state_places(stage)
-  return jax.jit(step, donate_argnums=0,
+  return jax.jit(lambda *given: update_fn(*bring(given)), donate_argnums=0,
                  out_shardings=(places, sharding.named(run.mesh)))
 
 

@@ -53,11 +53,14 @@ def open_model(path: str | os.PathLike) -> stored.Model:
   path = pathlib.Path(path).absolute()
   if not path.exists():
     raise ValueError(f'{path}: no such file or folder')
-  return _open(path, path.stat().st_mtime_ns)
+  parts = sorted(path.iterdir()) if path.is_dir() else [path]
+  stats = ((part, part.stat()) for part in parts)
+  return _open(path, tuple((part, stat.st_size, stat.st_mtime_ns)
+                           for part, stat in stats))
 
 
 @functools.lru_cache(maxsize=1)
-def _open(path, unused_mtime):
+def _open(path, unused_state):
   if is_converted(path):
     return _converted(path)
   if path.is_dir():
@@ -65,6 +68,9 @@ def _open(path, unused_mtime):
   if path.suffix == '.safetensors':
     raise ValueError(f'{path} does not say what model it is of; name its '
                      'folder, with the config.json in it')
+  if path.suffix in ('.bin', '.pt', '.pth', '.ckpt', '.pkl'):
+    raise ValueError(f'{path}: pickled weights are not read, as they can run '
+                     'code; convert them to safetensors')
   return gguf.open_model(path)
 
 

@@ -93,6 +93,7 @@ def test_gradient_of_adapters_is_that_of_the_merged_weights():
       update.init_state(optax.sgd(1.0), merged), base, _batch())
   for name in ('loss', 'kl_t1', 'entropy_t2'):
     np.testing.assert_allclose(metrics[name], expected[name], rtol=1e-4)
+  assert metrics['kl_t1'] > 0.01  # The reference is without them.
   weight = LORA.alpha / LORA.rank
   for part, name in (('attention', 'query'), ('attention', 'out'),
                      ('mlp', 'gate'), ('mlp', 'down')):

@@ -133,16 +133,21 @@ def test_a_plain_stage_keeps_the_base_and_no_more(plain):
 def test_a_reference_in_bfloat16_beside_a_policy_from_the_base_in_full(
     plain, tmp_path, monkeypatch):
   whole, _ = plain
-  run, seen = _watched(
-      tmp_path, _config(memory__reference_dtype='bfloat16'))
+  config = _config(memory__reference_dtype='bfloat16')
+  run, seen = _watched(tmp_path / 'whole', config)
   base = pipeline_test._params(whole, 'base')
   _same(pipeline_test._params(run, 'base'), base)
   _same(seen[0][0], base)
   # The base in full is gone: policy and two moments, and half a reference.
   assert [(wide, half) for _, wide, half in seen] == [(6, 2)] * 3
-  first = pipeline_test._lines(tmp_path, 'metrics.jsonl')[4]
+  first = pipeline_test._lines(run.folder, 'metrics.jsonl')[4]
   assert (first['stage'], first['step']) == ('stage1', 1)
   assert all(0 < first[name] < 1e-3 for name in ('kl_t1', 'kl_t2'))
+  _stop_after(pipeline_test._open(tmp_path / 'again', config), 'stage1', 1,
+              monkeypatch)
+  again, seen = _watched(tmp_path / 'again', config)
+  assert _log(again) == _log(run)
+  assert [(wide, half) for _, wide, half in seen] == [(6, 2)] * 2
 
 
 def test_offloaded_is_the_same_to_the_bit(plain, tmp_path, monkeypatch):
@@ -156,10 +161,9 @@ def test_offloaded_is_the_same_to_the_bit(plain, tmp_path, monkeypatch):
                             for x in jax.tree.leaves(tree)}
 
     def watched(state, *rest):
-      after = step(state, *rest)
-      kinds.append((stage, kind_of(after[0].params),
-                    kind_of(after[0].opt_state), kind_of(rest[0])))
-      return after
+      kinds.append((stage, kind_of(state.params), kind_of(state.opt_state),
+                    kind_of(rest[0])))
+      return step(state, *rest)
 
     return watched
 

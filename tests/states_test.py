@@ -97,7 +97,7 @@ def test_a_platform_without_host_memory_is_refused():
   device = SimpleNamespace(platform='cpu', addressable_memories=lambda: [
       SimpleNamespace(kind='device'), SimpleNamespace(kind='unpinned_host')])
   states.check_offload(config_lib.MemoryConfig(), [device])
-  with pytest.raises(ValueError, match="'optimizer'.*'cpu' has no pinned_host "
-                                       r'.*device, unpinned_host.*offload=\(\)'):
+  message = r"'optimizer'.*'cpu' has no pinned_host .*device, unpinned_host"
+  with pytest.raises(ValueError, match=message):
     states.check_offload(config_lib.MemoryConfig(offload=('optimizer',)),
                          [device])

@@ -306,7 +306,8 @@ def test_language_modelling_learns_no_dead_slot():
   # Row 0 learns slots 4 to 8, row 1 slots 1 to 3, 7 and 8.
   hidden, _ = decoder.forward(config, tree, tokens, update.positions(
       jnp.asarray(valid)), jnp.asarray(valid))
-  logp = jax.nn.log_softmax(decoder.logits(config, hidden, decoder.head(config, tree)))
+  logp = jax.nn.log_softmax(
+      decoder.logits(config, hidden, decoder.head(config, tree)))
   learned = [(0, s) for s in range(4, 9)] + [(1, s) for s in (1, 2, 3, 7, 8)]
   expected = -np.mean([logp[b, s - 1, tokens[b, s]] for b, s in learned])
   np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-5)

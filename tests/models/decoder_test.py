@@ -1,16 +1,43 @@
 """The decoder: causality, caches, masks and shapes."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from score_jax import config as config_lib
+from score_jax import sharding
 from score_jax.models import decoder
 from score_jax.models import layers
+from tests import folders
 from tests import testing
 
 B, T = 2, 9
+
+FAMILIES = {
+    'llama': {},
+    'gemma2': folders.SMALL['gemma2'],  # Window 4, every second layer.
+    'gemma3': folders.SMALL['gemma3'] | {'num_layers': 3, 'global_every': 2},
+    'qwen2': {'qkv_bias': True},
+    'qwen3': {'qk_norm': True},
+}
+FAMILY = pytest.mark.parametrize('family', FAMILIES)
+# Those that differ in what a layer sees.
+MASKS = pytest.mark.parametrize('family', ['llama', 'gemma2', 'gemma3'])
+
+_forward = jax.jit(decoder.forward, static_argnums=0)
+
+
+def _model(family, **changes):
+  """A small model, and parameters among which no bias or norm is idle."""
+  config = testing.model_config(**FAMILIES[family] | changes)
+  plain = dataclasses.replace(config, dtype='float32')
+  leaves, tree = jax.tree.flatten(testing.params(plain))
+  rng = np.random.default_rng(0)
+  draw = lambda x: x + 0.3 * rng.normal(size=x.shape).astype(np.float32)
+  return config, tree.unflatten([draw(leaf) for leaf in leaves])
 
 
 def _inputs(seed=0):
@@ -58,31 +85,62 @@ def test_causality_by_gradient():
   np.testing.assert_array_equal(grad[1], 0)  # Nor across rows.
 
 
-def test_padding_on_the_left_changes_nothing():
-  config = testing.model_config()
-  tree = testing.params(config)
+@MASKS
+def test_padding_on_the_left_changes_nothing(family):
+  config, tree = _model(family)
   tokens, positions, valid = _inputs()
-  plain, _ = decoder.forward(config, tree, tokens, positions, valid)
+  plain, _ = _forward(config, tree, tokens, positions, valid)
   padded = jnp.pad(tokens, ((0, 0), (3, 0)), constant_values=11)
   there = jnp.pad(valid, ((0, 0), (3, 0)))
   at = jnp.pad(positions, ((0, 0), (3, 0)))
-  shifted, _ = decoder.forward(config, tree, padded, at, there)
+  shifted, _ = _forward(config, tree, padded, at, there)
   np.testing.assert_allclose(shifted[:, 3:], plain, atol=1e-5)
   assert np.isfinite(shifted).all()
 
 
-@pytest.mark.parametrize('unroll', [True, False])
-def test_cache_in_pieces_equals_one_pass(unroll):
-  config = testing.model_config()
-  tree = testing.params(config)
+@pytest.mark.parametrize('family', ['gemma2', 'gemma3'])
+def test_dead_slots_within_a_window_take_no_room(family):
+  # As behind a short attempt 1: three slots that nothing may attend to.
+  config, tree = _model(family)
   tokens, positions, valid = _inputs()
-  whole, _ = decoder.forward(config, tree, tokens, positions, valid)
+  plain, _ = _forward(config, tree, tokens, positions, valid)
+  gap = lambda x, fill: jnp.insert(x, jnp.full(3, 3), fill, axis=1)
+  spread, _ = _forward(
+      config, tree, gap(tokens, 11), gap(positions, 2), gap(valid, False))
+  live = np.r_[:3, 6:12]
+  np.testing.assert_allclose(spread[:, live], plain, atol=1e-5)
+
+
+def test_a_window_by_gradient():
+  # One layer, which sees 4 positions: token 7 sees 4, 5, 6 and itself.
+  config, tree = _model('gemma2', num_layers=1)
+  tokens, positions, valid = _inputs()
+  table = tree['embed']['embedding'][tokens]
+
+  @jax.jit
+  @jax.grad
+  def grad(inputs):
+    own = {**tree, 'embed': {'embedding': inputs.reshape(B * T, -1)}}
+    ids = jnp.arange(B * T).reshape(B, T)
+    hidden, _ = decoder.forward(config, own, ids, positions, valid)
+    return jnp.sum(hidden[0, 7] * jnp.arange(1.0, 17.0))
+
+  seen = np.abs(grad(table)).max(axis=-1)[0] > 0
+  assert seen.tolist() == [False] * 4 + [True] * 4 + [False]
+
+
+@pytest.mark.parametrize('unroll', [True, False])
+@MASKS
+def test_cache_in_pieces_equals_one_pass(family, unroll):
+  config, tree = _model(family)
+  tokens, positions, valid = _inputs()
+  whole, _ = _forward(config, tree, tokens, positions, valid)
   if unroll:
     tree = decoder.unroll(config, tree)
   cache = decoder.init_cache(config, tree['blocks'], B, T)
   parts = []
   for first, last in ((0, 4), (4, 5), (5, 9)):
-    part, cache = decoder.forward(
+    part, cache = _forward(
         config, tree, tokens[:, first:last], positions[:, first:last], valid,
         cache, first)
     parts.append(part)
@@ -100,7 +158,8 @@ def test_shared_cache_repeats_rows_and_makes_room():
 
 def _view(at):
   config = testing.model_config(head_dim=8)
-  return layers.global_view(config, jnp.array([[at]]), jnp.ones((1, 1, 1), bool))
+  mask = jnp.ones((1, 1, 1), bool)
+  return layers.global_view(config, jnp.array([[at]]), mask)
 
 
 def test_rotation_keeps_length_and_depends_on_distance():
@@ -128,15 +187,79 @@ def test_rms_norm_by_hand():
       rtol=1e-6)
 
 
-def test_bfloat16_activations_and_float32_scores():
-  config = testing.model_config(dtype='bfloat16')
-  tree = testing.params(config)
-  hidden, _ = decoder.forward(config, tree, *_inputs())
+def test_rms_norm_plus_one_by_hand():
+  config = testing.model_config(norm_eps=0.0, norm_plus_one=True)
+  norm = layers.RMSNorm(config, 2)
+  np.testing.assert_array_equal(norm.scale[...], 0)
+  norm.scale[...] = jnp.array([1.0, -0.5])
+  np.testing.assert_allclose(
+      norm(jnp.array([[3.0, 4.0]])), [[6 / 12.5**0.5, 2 / 12.5**0.5]],
+      rtol=1e-6)
+
+
+def test_softcap_by_hand():
+  # 2 tanh(1 / 2) and 2 tanh(-4).
+  np.testing.assert_allclose(
+      layers.softcap(jnp.array([1.0, -8.0]), 2.0), [0.9242343, -1.9986586],
+      rtol=1e-6)
+  assert layers.softcap(jnp.array([1e9]), 0.0)[0] == 1e9
+
+
+def test_waves_by_hand():
+  # Base 10^4 and 8 dimensions: 1, 1/10, 1/100 and 1/1000 radians a position.
+  waves = layers.frequencies(1e4, 8)
+  np.testing.assert_allclose(waves, [1, 0.1, 0.01, 0.001])
+  linear = config_lib.RopeScaling('linear', 8.0)
+  np.testing.assert_allclose(layers.frequencies(1e4, 8, linear), waves / 8)
+  # Over 128 positions they turn 20.4, 2.04, 0.204 and 0.02 times: the first
+  # is kept, the second mixed at (2.04 - 1) / 3 and the others slowed.
+  llama3 = config_lib.RopeScaling('llama3', 8.0, original_positions=128)
+  kept = (12.8 / (2 * np.pi) - 1) / 3
+  np.testing.assert_allclose(
+      layers.frequencies(1e4, 8, llama3),
+      [1, 0.1 * kept + 0.1 / 8 * (1 - kept), 0.01 / 8, 0.001 / 8])
+
+
+@FAMILY
+def test_bfloat16_of_every_family(family):
+  config, tree = _model(family, dtype='bfloat16')
+  hidden, _ = _forward(config, tree, *_inputs())
   assert hidden.dtype == jnp.bfloat16
-  assert decoder.logits(config, hidden, decoder.head(config, tree)).dtype == jnp.float32
-  exact, _ = decoder.forward(testing.model_config(), tree, *_inputs())
-  # bfloat16 keeps 8 bits: errors of a few parts in 256 of values near 1.
-  np.testing.assert_allclose(hidden.astype(jnp.float32), exact, atol=0.1)
+  scores = jax.eval_shape(lambda: decoder.logits(
+      config, hidden, decoder.head(config, tree)))
+  assert scores.dtype == jnp.float32
+  exact, _ = _forward(
+      dataclasses.replace(config, dtype='float32'), tree, *_inputs())
+  error = np.linalg.norm(hidden.astype(jnp.float32) - exact)
+  # bfloat16 keeps 8 bits, and each of a few layers adds its own rounding.
+  assert 1e-4 < error / np.linalg.norm(exact) < 0.03
+  config = dataclasses.replace(config, param_dtype='bfloat16')
+  stored = {leaf.dtype for path, leaf in jax.tree_util.tree_leaves_with_path(
+      decoder.abstract(config)) if path[-1].key != 'scale'}
+  assert stored == {jnp.dtype('bfloat16')}
+
+
+@pytest.mark.parametrize('mesh', [(8, 1, 1), (2, 2, 2)])
+def test_eight_devices_compute_what_one_does(mesh):
+  # With a window, two bases, norms of queries and keys and of branches.
+  config, tree = _model('gemma3', vocab_size=24)
+  tokens, positions, valid = _inputs()
+  batch = [jnp.tile(x, (4, 1)) for x in (tokens, positions, valid)]
+
+  def loss(tree, tokens, positions, valid):
+    hidden, _ = decoder.forward(config, tree, tokens, positions, valid)
+    scores = decoder.logits(config, hidden, decoder.head(config, tree))
+    return jnp.mean(jax.nn.log_softmax(scores)[..., 0])
+
+  expected = jax.jit(jax.value_and_grad(loss))(tree, *batch)
+  mesh = sharding.make_mesh(config_lib.MeshConfig(*mesh))
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(config))
+  with jax.set_mesh(mesh):
+    found = jax.jit(jax.value_and_grad(loss))(
+        jax.tree.map(jax.device_put, tree, where),
+        *(sharding.put_rows(np.asarray(x), mesh) for x in batch))
+  for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_cast_parameters_compute_the_same():
@@ -194,11 +317,12 @@ def test_queries_and_keys_are_turned_by_the_base_of_the_config():
   assert np.abs(last_state(config, positions) - other).max() > 1e-3
 
 
-def test_a_layer_that_attends_nowhere_gives_no_nan():
-  config = testing.model_config()
+@MASKS
+def test_a_layer_that_attends_nowhere_gives_no_nan(family):
+  config, tree = _model(family)
   tokens, positions, valid = _inputs()
-  hidden, _ = decoder.forward(config, testing.params(config), tokens,
-                              positions, jnp.zeros_like(valid))
+  hidden, _ = _forward(config, tree, tokens, positions,
+                              jnp.zeros_like(valid))
   assert np.isfinite(hidden).all()
 
 

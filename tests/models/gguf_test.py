@@ -141,9 +141,9 @@ def test_every_weight_is_where_it_belongs(path):
     close(x_D @ blocks['mlp']['up']['kernel'][i], file('ffn_up') @ x_D)
     close(x_F @ blocks['mlp']['down']['kernel'][i], file('ffn_down') @ x_F)
     attention = blocks['attention']
-    close(np.einsum('d,dkh->kh', x_D, attention['value']['kernel'][i]).ravel(),
-          file('attn_v') @ x_D)
-    close(np.einsum('nh,nhd->d', x_NH.reshape(N, H), attention['out']['kernel'][i]),
+    value, out = (attention[name]['kernel'][i] for name in ('value', 'out'))
+    close(np.einsum('d,dkh->kh', x_D, value).ravel(), file('attn_v') @ x_D)
+    close(np.einsum('nh,nhd->d', x_NH.reshape(N, H), out),
           file('attn_output') @ x_NH)
 
 
@@ -263,7 +263,14 @@ def test_damaged_counts_end_at_once(path):
 def test_weights_that_are_not_finite_are_refused(path):
   tensors = matrices()
   tensors['blk.1.attn_v.weight'][2, 3] = np.nan
-  message = refusal(write(path, tensors), load)
+
+  def on_device(path):
+    model = gguf.open_model(path)
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return stored.load(model, model.config, jax.tree.map(
+        lambda leaf: one, decoder.abstract(model.config)))
+
+  message = refusal(write(path, tensors), on_device)
   assert 'blk.1.attn_v.weight has weights that are not finite' in message
 
 
@@ -355,9 +362,9 @@ def test_a_file_reads_as_its_hugging_face_folder(path, family, tied):
   for row in families.table(config):
     for i, name in enumerate(families.names(config, row)):
       back = families.to_theirs(row, model.params[row.path].part(i))
-      # One is added to Gemma's norms and taken away again, in float32.
+      # One is added to Gemma's norms and taken away again: an ulp of 2.
       np.testing.assert_allclose(back, arrays[name], rtol=0, atol=(
-          1e-7 if name.endswith('norm.weight') else 0), err_msg=name)
+          2.4e-7 if name.endswith('norm.weight') else 0), err_msg=name)
 
 
 @pytest.mark.parametrize('factor', [8.0, 32.0])

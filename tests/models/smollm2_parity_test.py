@@ -6,6 +6,7 @@ carry the mark `parity` and import these only when they run.
 
 import os
 
+from flax import traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from score_jax.models import decoder
 from score_jax.models import gguf
+from score_jax.models import stored
 from score_jax.models import variants
 from score_jax.text import prompts
 from score_jax.text import tokenizer as tokenizer_lib
@@ -56,15 +58,21 @@ def _prompt_ids(tokenizer, chat_ids):
   return [*(tokenizer.encode(text) for text in TEXTS), chat_ids]
 
 
+@pytest.fixture(scope='module', name='model')
+def _model(path):
+  return gguf.open_model(path)
+
+
 @pytest.fixture(scope='module', name='params')
-def _params(path):
-  return gguf.load_params(path)
+def _params(model):
+  return traverse_util.unflatten_dict({
+      name: stored.whole(param) for name, param in model.params.items()})
 
 
 @pytest.fixture(scope='module', name='ours')
-def _ours(path, params):
+def _ours(model, params):
   """ids to float32 logits [T, V]."""
-  config = gguf.model_config(path)
+  config = model.config
   on_device = jax.tree.map(jnp.asarray, params)
 
   @jax.jit
@@ -120,11 +128,11 @@ def _state_dict(params):
       state[f'{name}{theirs}_layernorm.weight'] = blocks[ours]['scale'][i]
     for theirs, ours in (('q', 'query'), ('k', 'key'), ('v', 'value')):
       state[f'{name}self_attn.{theirs}_proj.weight'] = np.einsum(
-          'dnh->nhd', attention[ours][i]).reshape(-1, 576)
-    state[name + 'self_attn.o_proj.weight'] = attention['out'][i].reshape(
-        -1, 576).T
+          'dnh->nhd', attention[ours]['kernel'][i]).reshape(-1, 576)
+    out = attention['out']['kernel'][i]
+    state[name + 'self_attn.o_proj.weight'] = out.reshape(-1, 576).T
     for part in ('gate', 'up', 'down'):
-      state[f'{name}mlp.{part}_proj.weight'] = mlp[part][i].T
+      state[f'{name}mlp.{part}_proj.weight'] = mlp[part]['kernel'][i].T
   return state
 
 
@@ -141,6 +149,10 @@ def test_weights_equal_those_that_transformers_reads_from_the_file(
   assert set(ours) == set(theirs)
   for name, array in ours.items():
     np.testing.assert_array_equal(array, theirs[name].numpy(), err_msg=name)
+
+
+def test_sizes_are_those_of_the_name(model):
+  assert model.config == variants.VARIANTS['smollm2_135m'].config
 
 
 def test_logits_equal_those_of_transformers(prompt_ids, ours, theirs):

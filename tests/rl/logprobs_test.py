@@ -20,11 +20,15 @@ def _arrays(seed=0):
           rng.integers(0, V, (B, T)).astype(np.int32))
 
 
-def _reference(hidden, head, ref_hidden, ref_head, tokens, temperature):
+def _reference(hidden, head, ref_hidden, ref_head, tokens, temperature,
+               softcap=0.0):
   """Everything at once in float64."""
 
   def log_softmax(h, w):
-    scores = h.astype(np.float64) @ w.astype(np.float64) / temperature
+    scores = h.astype(np.float64) @ w.astype(np.float64)
+    if softcap:
+      scores = softcap * np.tanh(scores / softcap)
+    scores /= temperature
     top = scores.max(-1, keepdims=True)
     return scores - top - np.log(np.exp(scores - top).sum(-1, keepdims=True))
 
@@ -46,6 +50,39 @@ def test_equals_float64_numpy(chunk, temperature):
     # Float32 scores of order 10: their rounding is about 1e-6 of that.
     np.testing.assert_allclose(getattr(got, name), getattr(expected, name),
                                atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize('temperature', [1.0, 0.7])
+def test_softcapped_scores_equal_float64_numpy(temperature):
+  # Scores of order 3 under a cap of 2: most are bent.
+  arrays = _arrays()
+  of = lambda **softcap: jax.jit(functools.partial(
+      logprobs.token_statistics, temperature=temperature, chunk=4, **softcap))(
+          *arrays)
+  got, plain = of(softcap=2.0), of()
+  expected = _reference(*arrays, temperature, softcap=2.0)
+  for name in got._fields:
+    np.testing.assert_allclose(getattr(got, name), getattr(expected, name),
+                               atol=2e-5, err_msg=name)
+    assert np.abs(getattr(got, name) - getattr(plain, name)).max() > 0.1
+  hidden, head, _, _, tokens = arrays
+  np.testing.assert_allclose(
+      logprobs.token_logps(hidden, head, tokens, chunk=5, softcap=2.0),
+      _reference(*arrays, 1.0, softcap=2.0).logp, atol=2e-5)
+
+
+def test_gradient_through_the_softcap_by_hand():
+  # d logp(v) / d head = hidden (onehot - p) (1 - tanh(s / c) ^ 2), summed.
+  hidden, head, _, _, tokens = _arrays()
+  cap = 2.0
+  got = jax.grad(lambda head: jnp.sum(logprobs.token_logps(
+      hidden, head, tokens, chunk=4, softcap=cap)))(head)
+  bent = np.tanh(hidden.astype(np.float64) @ head / cap)
+  p = np.exp(cap * bent)
+  p /= p.sum(-1, keepdims=True)
+  slope = (np.eye(V)[tokens] - p) * (1 - bent**2)
+  np.testing.assert_allclose(got, np.einsum('btd,btv->dv', hidden, slope),
+                             atol=1e-5)
 
 
 def test_bfloat16_states_are_scored_in_float32():

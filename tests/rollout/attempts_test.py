@@ -1,6 +1,7 @@
 """The two-attempt sampler: what it returns, and that nothing leaks."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,35 @@ from score_jax.models import decoder
 from score_jax.rl import logprobs
 from score_jax.rollout import attempts
 from score_jax.rollout import decode
+from tests import folders
 from tests import testing
 
 SPLICE = [7, 8, 9]
+
+# What a layer sees differs: windows of 4, shorter than the prompts, with
+# softcaps, or with a RoPE base of their own.
+FORMS = {
+    'llama': {},
+    'gemma2': folders.SMALL['gemma2'] | {'global_every': 2},
+    'gemma3': folders.SMALL['gemma3'] | {'num_layers': 3, 'global_every': 2},
+}
+
+
+def _model(form, **changes):
+  """A small model, and parameters large enough for all of it to matter."""
+  config = testing.model_config(**FORMS[form] | changes)
+  if form == 'llama':
+    return config, testing.params(config)
+  return config, _lively(dataclasses.replace(config, unroll_decode=True))
+
+
+@functools.cache
+def _lively(config):
+  rng = np.random.default_rng(1)
+  draw = lambda x: x + jnp.asarray(0.3 * rng.normal(size=x.shape), jnp.float32)
+  tree = testing.params(config)
+  # Not the embedding: rows of one choice would all be of one length.
+  return jax.tree.map(draw, tree) | {'embed': tree['embed']}
 
 
 def _trainer_logps(config, tree, rollout, temperature=1.0):
@@ -33,18 +60,20 @@ def _trainer_logps(config, tree, rollout, temperature=1.0):
   return jnp.where(mask, stats.logp, 0)
 
 
-@pytest.mark.parametrize('unroll', [True, False])
-@pytest.mark.parametrize('temperature', [1.0, 0.6])
-def test_sampler_and_trainer_agree_on_log_probabilities(unroll, temperature):
+@pytest.mark.parametrize('form, temperature, unroll', [
+    ('llama', 1.0, True), ('llama', 0.6, False), ('gemma2', 1.0, True),
+    ('gemma2', 0.9, False), ('gemma3', 1.0, False), ('gemma3', 0.7, True)])
+def test_sampler_and_trainer_agree_on_log_probabilities(
+    form, temperature, unroll):
   # The cache, spliced and with dead slots, against one long forward pass.
-  config = testing.model_config(unroll_decode=unroll)
-  rollout = testing.sample(config, rows=8, samples=4, temperature=temperature)
+  config, tree = _model(form, unroll_decode=unroll)
+  rollout = testing.sample(config, rows=8, samples=4, temperature=temperature,
+                           tree=tree)
   lengths = np.asarray(rollout.length_BA)
   # Uneven lengths, an attempt with nothing but its stop token, some truncated.
   assert lengths.min() == 1 and len(np.unique(lengths[:, 0])) > 2
   assert rollout.truncated_BA.any() and not rollout.truncated_BA.all()
-  expected = _trainer_logps(config, testing.params(config), rollout,
-                            temperature)
+  expected = _trainer_logps(config, tree, rollout, temperature)
   got = update.of_attempts(rollout.logp_BS, rollout.layout)
   # Float32 rounding in another order of sums.
   np.testing.assert_allclose(got, expected, atol=1e-5)
@@ -125,10 +154,11 @@ def test_keys_differ_by_seed_step_row_attempt_and_position():
   assert (first[:, :1] != first[:, 1:]).any(axis=1).all()
 
 
-def test_greedy_equals_a_loop_of_whole_forward_passes():
-  config = testing.model_config()
-  tree = testing.params(config)
-  rollout = jax.device_get(testing.sample(config, samples=1, temperature=0.0))
+@pytest.mark.parametrize('form', FORMS)
+def test_greedy_equals_a_loop_of_whole_forward_passes(form):
+  config, tree = _model(form)
+  rollout = jax.device_get(testing.sample(config, samples=1, temperature=0.0,
+                                          tree=tree))
   prompt, valid = testing.prompts(4)
 
   @jax.jit
@@ -222,10 +252,13 @@ def test_the_loop_ends_when_every_row_has():
     np.testing.assert_array_equal(written, np.arange(13) < 8)
 
 
-def test_what_stands_in_the_padding_does_not_matter():
+@pytest.mark.parametrize('form', ['llama', 'gemma2'])
+def test_what_stands_in_the_padding_does_not_matter(form):
+  config, tree = _model(form)
   tokens, valid = testing.prompts(4)
-  noisy = testing.sample(prompt=(np.where(valid, tokens, 11), valid))
-  plain = testing.sample()
+  noisy = testing.sample(config, tree=tree,
+                         prompt=(np.where(valid, tokens, 11), valid))
+  plain = testing.sample(config, tree=tree)
   np.testing.assert_array_equal(noisy.tokens_BS, plain.tokens_BS)
   np.testing.assert_array_equal(noisy.logp_BS, plain.logp_BS)
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import tokenizers
 
 from score_jax.text import folders
 from score_jax.text import prompts
@@ -195,6 +196,15 @@ def test_what_has_no_folder_is_written_out(tmp_path, kind):
   # Those that have no other role.
   assert marks == (
       ['<start_of_turn>', '<end_of_turn>'] if 'pieces' in kind else [])
+
+
+def test_the_begin_is_in_the_file_that_is_written(tmp_path):
+  for begins in (True, False):
+    path = write_gguf(tmp_path / f'{begins}.gguf', add_bos=begins)
+    tokenizer_lib.load(path).save(tmp_path / 'saved')
+    saved = tokenizers.Tokenizer.from_file(
+        str(tmp_path / 'saved' / 'tokenizer.json'))
+    assert (saved.encode('a').ids[0] == 1) == begins
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):

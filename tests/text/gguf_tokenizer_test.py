@@ -41,7 +41,7 @@ def write_gguf(path, kind='gpt2', pre='smollm', **fields):
   return path
 
 
-def write_gemma(path, data):
+def write_gemma(path, data, types=None):
   """A GGUF file with a SentencePiece model, written as llama.cpp does."""
   pieces = proto.ModelProto.FromString(data).pieces
   names = {piece.piece: i for i, piece in enumerate(pieces)}
@@ -53,7 +53,7 @@ def write_gemma(path, data):
   writer.add_token_list([
       piece.piece.replace('\u2581', ' ') if piece.type == 4 else piece.piece
       for piece in pieces])
-  writer.add_token_types(
+  writer.add_token_types(types or
       [3 if piece.piece in turns else piece.type for piece in pieces])
   writer.add_token_scores([piece.score for piece in pieces])
   writer.add_bos_token_id(names['<bos>'])
@@ -181,3 +181,13 @@ def test_sentencepiece_gives_the_ids_of_the_model_inside(tmp_path):
     assert getattr(tokenizer, name) == getattr(original, name)
   # The end of turn that its template writes comes first.
   assert tokenizer.stop_ids == (5, 1) and original.stop_ids == (1, 5)
+
+
+def test_one_piece_is_unknown_whatever_the_types_say(tmp_path):
+  data = families.gemma_pieces()
+  types = [piece.type for piece in proto.ModelProto.FromString(data).pieces]
+  assert types.index(2) == 3 and types.count(2) == 1
+  types[4] = 2  # <start_of_turn>
+  tokenizer = tokenizer_lib.load(write_gemma(tmp_path / 'a.gguf', data, types))
+  assert tokenizer.special_ids['<start_of_turn>'] == 4
+  assert '<unk>' not in tokenizer.special_ids
