@@ -10,11 +10,15 @@ Hugging Face folder, which transformers and vLLM read, or an Orbax folder, which
 Hugging Face and the other way round; without `--dtype`, numbers stay as stored.
 
 Everything is written into DIR.partial, config.json or model.json last, and then
-renamed. Exit codes: 0 done, 2 bad input.
+renamed. Exit codes: 0 done, 2 bad input, 130 Ctrl-C.
 """
 
+from collections.abc import Iterator
+import contextlib
 import ctypes
 import dataclasses
+import fcntl
+import os
 import pathlib
 import shutil
 import sys
@@ -47,7 +51,8 @@ _SHARD_GB = flags.DEFINE_float('shard_gb', 5.0, 'Most 10^9 bytes of a file.')
 _STAGE = flags.DEFINE_enum('stage', None, ['base', 'stage1', 'stage2'],
                            'Of a run; its last by default.')
 
-BAD_INPUT = 2
+BAD_INPUT, INTERRUPTED = 2, 130
+_MARK = '.converting'  # In a folder that the next conversion may clear.
 _M_MMAP_THRESHOLD = -3  # Of malloc.h.
 
 
@@ -74,7 +79,9 @@ def open_source(name: str, stage: str = '') -> Source:
     ValueError: it is not there, damaged, or of no known kind.
   """
   path = pathlib.Path(name).absolute()
-  if path.is_dir() and trained.is_run(path):
+  with _named_errors(path):
+    is_run = path.is_dir() and trained.is_run(path)
+  if is_run:
     found = trained.open_trained(path, stage)
     config = found.config
     return Source(found.model, _tokenizer_of_run(config), True,
@@ -120,12 +127,16 @@ def convert(
     shard_bytes: most bytes of a safetensors file, where a tensor fits.
 
   Raises:
-    ValueError: the folder is not empty, the model has no form in this format,
-      a number does not fit the dtype, or the disk is full.
+    ValueError: the folder is not empty, or another conversion is writing it;
+      the model has no form in this format, a number does not fit the dtype, or
+      the disk is full.
   """
   _give_memory_back()
-  if to.exists() and (not to.is_dir() or any(to.iterdir())):
-    raise ValueError(f'{to} exists and is not an empty folder; name a new one')
+  to = pathlib.Path(os.path.realpath(to))
+  with _named_errors(to):
+    if os.path.lexists(to) and (not to.is_dir() or any(to.iterdir())):
+      raise ValueError(
+          f'{to} exists and is not an empty folder; name a new one')
   model = source.model
   if dtype:
     params = {path: dataclasses.replace(param, dtype=np.dtype(dtype))
@@ -133,17 +144,64 @@ def convert(
     model = dataclasses.replace(model, dtype=dtype, params=params)
   aside = to.with_name(to.name + '.partial')
   write = {'hf': _write_hf, 'orbax': _write_orbax}[output]
-  with files.named_errors(aside):
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+  with _named_errors(aside), _claimed(aside):
     try:
       write(source, model, aside, shard_bytes)
       if to.exists():
         to.rmdir()
       aside.rename(to)
+      (to / _MARK).unlink()
     except BaseException:
       shutil.rmtree(aside, ignore_errors=True)
       raise
+
+
+@contextlib.contextmanager
+def _claimed(aside: pathlib.Path) -> Iterator[None]:
+  """An empty folder, which no other conversion writes to meanwhile.
+
+  Raises:
+    ValueError: one does, or there is a folder that none has left behind.
+  """
+  aside.mkdir(parents=True, exist_ok=True)
+  folder = os.open(aside, os.O_RDONLY)
+  try:
+    _lock(folder, aside)
+    if any(aside.iterdir()) and not (aside / _MARK).exists():
+      raise ValueError(f'{aside} is in the way: conversions write there first; '
+                       'move it, or name another folder')
+    (aside / _MARK).touch()
+    for path in aside.iterdir():
+      if path.is_dir():
+        shutil.rmtree(path)
+      elif path.name != _MARK:
+        path.unlink()
+    yield
+  finally:
+    os.close(folder)
+
+
+def _lock(folder: int, path: pathlib.Path):
+  """Locks an open folder, which the system unlocks if this process dies."""
+  try:
+    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    mine = path.exists() and os.path.samestat(os.fstat(folder), path.stat())
+  except BlockingIOError:
+    mine = False
+  except OSError:  # A disk without locks.
+    mine = True
+  if not mine:
+    raise ValueError(f'another conversion is writing {path}; wait for its end, '
+                     'or name another folder')
+
+
+@contextlib.contextmanager
+def _named_errors(path: pathlib.Path) -> Iterator[None]:
+  try:
+    yield
+  except OSError as error:
+    raise ValueError(f'{path}: {error.strerror or error}; see to the disk, and '
+                     'convert again') from error
 
 
 def _give_memory_back():
@@ -159,6 +217,7 @@ def _give_memory_back():
 
 def _write_hf(source, model, folder, shard_bytes):
   config = families.config_json(model.config, model.dtype)
+  config |= _save_tokenizer(source, folder)  # First: it may be damaged.
   rows = families.table(model.config)
   specs = {name: (row.shape, model.params[row.path].dtype)
            for row in rows for name in families.names(model.config, row)}
@@ -168,18 +227,17 @@ def _write_hf(source, model, folder, shard_bytes):
       for number, name in enumerate(families.names(model.config, row)):
         layer = _cast(param.part(number), param.dtype, name)
         writer.put(name, families.to_theirs(row, layer))
-  files.write_json(folder / 'config.json',
-                   config | _save_tokenizer(source, folder))
+  files.write_json(folder / 'config.json', config)
 
 
 def _write_orbax(source, model, folder, shard_bytes):
+  _save_tokenizer(source, folder)  # First: it may be damaged.
   arrays = (
       ((*path, number), _cast(piece, param.dtype, '/'.join(path)))
       for path, param in model.params.items()
       for number, piece in weights.pieces(param))
   checkpoint.write_arrays(folder / weights.ARRAYS, arrays,
                           {'source': source.what}, shard_bytes // 8)
-  _save_tokenizer(source, folder)
   files.write_json(folder / weights.MODEL_JSON, {
       'model': weights.fields_json(model.config), 'dtype': model.dtype,
       'source': source.what})
@@ -215,12 +273,13 @@ def _run():
   for flag, value in (('from', _FROM.value), ('to', _TO.value)):
     if not value:
       raise ValueError(f'--{flag}=... is missing')
-  if _SHARD_GB.value <= 0:
-    raise ValueError(f'--shard_gb={_SHARD_GB.value} must be above 0')
+  if not 1e-9 <= _SHARD_GB.value <= 1e9:
+    raise ValueError(f'--shard_gb={_SHARD_GB.value} must be a number of GB, '
+                     'from 1e-9 (a byte) to 1e9')
   start = time.monotonic()
   source = open_source(_FROM.value, _STAGE.value or '')
   output = _FORMAT.value or ('hf' if source.is_orbax else 'orbax')
-  to = pathlib.Path(_TO.value).absolute()
+  to = pathlib.Path(os.path.realpath(_TO.value))
   convert(source, to, output, _DTYPE.value, int(_SHARD_GB.value * 1e9))
   if not source.tokenizer:
     print(f'{_FROM.value} has no tokenizer; none was written')
@@ -229,21 +288,38 @@ def _run():
         f'{size / 1e9:.2f} GB in {time.monotonic() - start:.0f} s')
 
 
-def main(argv: list[str]):
+def _parse(argv: list[str]) -> list[str]:
+  """Parses the flags; bad ones end with one line and exit code 2."""
+  try:
+    rest = flags.FLAGS(argv)
+    if len(rest) > 1:
+      raise ValueError(f'unexpected argument {rest[1]!r}; flags begin with --')
+    return rest
+  except (flags.Error, ValueError) as error:
+    sys.exit(_failed(str(error), BAD_INPUT))
+
+
+def main(unused_argv: list[str]):
   """Runs what the flags ask for."""
   # Formats are a matter of the host: no accelerator is taken for it.
   jax.config.update('jax_platforms', 'cpu')
-  logging.set_verbosity(logging.WARNING)
+  if not flags.FLAGS['verbosity'].present:  # Libraries' chatter.
+    logging.set_verbosity(logging.WARNING)
   try:
-    if len(argv) > 1:
-      raise ValueError(f'unexpected argument {argv[1]!r}; flags begin with --')
     _run()
   except ValueError as error:
     if logging.vlog_is_on(1):
       raise
-    print(f'score_jax: {error}', file=sys.stderr, flush=True)
-    sys.exit(BAD_INPUT)
+    sys.exit(_failed(str(error), BAD_INPUT))
+  except KeyboardInterrupt:
+    sys.exit(_failed(f'interrupted; {_TO.value} was not made', INTERRUPTED))
+
+
+def _failed(text: str, code: int) -> int:
+  line = ' '.join(text.split('\n'))  # Of the libraries below, some say more.
+  print(f'score_jax: {line}', file=sys.stderr, flush=True)
+  return code
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=_parse)

@@ -190,6 +190,19 @@ def _check_adapters(model):
         f'there are: {", ".join(names)}')
 
 
+def _check_length(config, actor):
+  """ValueError if a sequence can be longer than the model's context."""
+  layout = actor.layout(config.rollout.prompt_buckets[-1])
+  most = config.model.max_positions
+  if layout.slots > most:
+    raise ValueError(
+        f'a sequence takes up to {layout.slots} positions (prompt '
+        f'{layout.prompt}, attempts {layout.attempts}, instructions '
+        f'{layout.splices}) and the model has {most} '
+        '(config.model.max_positions); lower config.rollout.prompt_buckets or '
+        'config.rollout.attempt_tokens')
+
+
 def open_run(
     config: config_lib.Config,
     folder: pathlib.Path,
@@ -227,6 +240,7 @@ def open_run(
   tokenizer = tokenizer_lib.load(
       config.model.tokenizer or base_path or task.tokenizer)
   actor = actor_lib.Actor(config, task, tokenizer, mesh)
+  _check_length(config, actor)
   writer = writer_lib.Writer(folder)
   record = writer_lib.run_record(dataclasses.asdict(config))
   writer.check_config(record)

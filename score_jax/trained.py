@@ -52,6 +52,9 @@ def open_trained(path: pathlib.Path, stage: str = '') -> Trained:
     ValueError: there is none, or it is damaged.
   """
   if _is_stage(path):
+    if stage not in ('', path.name):
+      raise ValueError(f'{path} holds no checkpoint of {stage}; name '
+                       f'{path.parent.parent}')
     path, stage = path.parent.parent, path.name
   record = files.read_json(path / 'config.json')
   if not isinstance(record, dict) or 'config' not in record:

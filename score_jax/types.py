@@ -130,7 +130,8 @@ class TrainState:
   Attributes:
     step: int32 scalar, updates done in this stage. With the seed it fixes the
       data and the random keys of every later step, so nothing else is kept.
-    params: nested dict of float32 arrays.
+    params: nested dict of what is trained: all weights, or the adapters; see
+      `models.decoder.stored_dtype`.
     opt_state: the optax state.
   """
 

@@ -51,12 +51,21 @@ def open_model(path: str | os.PathLike) -> stored.Model:
       that is damaged.
   """
   path = pathlib.Path(path).absolute()
-  if not path.exists():
-    raise ValueError(f'{path}: no such file or folder')
-  parts = sorted(path.iterdir()) if path.is_dir() else [path]
-  stats = ((part, part.stat()) for part in parts)
-  return _open(path, tuple((part, stat.st_size, stat.st_mtime_ns)
-                           for part, stat in stats))
+  try:
+    if not path.exists():
+      raise ValueError(f'{path}: no such file or folder')
+    if not path.is_dir() and not path.is_file():
+      raise ValueError(f'{path} is neither a file nor a folder')
+    parts = sorted(path.iterdir()) if path.is_dir() else [path]
+  except OSError as error:
+    raise ValueError(f'cannot read {path}: {error.strerror}') from error
+  return _open(path, tuple(map(_state, parts)))
+
+
+def _state(part):
+  """What changes when a file does; a link to nothing has a state too."""
+  stat = part.stat() if part.exists() else part.lstat()
+  return part, stat.st_size, stat.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=1)
@@ -153,15 +162,18 @@ class _Pieces:
 
 
 def pieces(param: stored.Stored) -> Iterator[tuple[str, np.ndarray]]:
-  """A parameter as a converted folder holds it: number and slice, in order."""
-  rows = 1
-  if not param.stacked:
-    row_bytes = math.prod(param.shape[1:]) * np.dtype(param.dtype).itemsize
-    rows = max(1, PIECE_BYTES // row_bytes)
-  rest = [slice(0, size) for size in param.shape[1:]]
+  """A parameter as a converted folder holds it: number and slice, in order.
+
+  The slices are of the dtype that is read, which `param.dtype` need not be.
+  """
+  if param.stacked:
+    for number in range(param.shape[0]):
+      yield str(number), param.part(number)[None]
+    return
+  row_bytes = math.prod(param.shape[1:]) * np.dtype(param.dtype).itemsize
+  rows = max(1, PIECE_BYTES // row_bytes)
   for number, start in enumerate(range(0, param.shape[0], rows)):
-    stop = min(start + rows, param.shape[0])
-    yield str(number), param[(slice(start, stop), *rest)]
+    yield str(number), param.part(0, slice(start, start + rows))
 
 
 def _converted(folder) -> stored.Model:

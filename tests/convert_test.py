@@ -265,7 +265,8 @@ def test_a_killed_conversion_leaves_no_folder_that_looks_whole(tmp_path):
     assert not to.exists() and not (aside / whole).exists()
     with pytest.raises(ValueError):
       weights.open_model(aside)
-    _convert(tmp_path / 'source', to, output)  # What is left is in nobody's way.
+    # What is left is in nobody's way.
+    _convert(tmp_path / 'source', to, output)
     assert not aside.exists() and (to / whole).exists()
 
 

@@ -53,9 +53,9 @@ def _free_port():
 def _load_in_two(path):
   port = str(_free_port())
   processes = [
-      subprocess.Popen([sys.executable, '-c', _PROCESS, port, str(n), str(path)],
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                       text=True) for n in range(2)]
+      subprocess.Popen(
+          [sys.executable, '-c', _PROCESS, port, str(n), str(path)], text=True,
+          stdout=subprocess.PIPE, stderr=subprocess.PIPE) for n in range(2)]
   ended = [process.communicate(timeout=300) for process in processes]
   assert [p.returncode for p in processes] == [0, 0], ended
   return [json.loads(out.splitlines()[-1]) for out, _ in ended]

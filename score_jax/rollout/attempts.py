@@ -43,7 +43,7 @@ def sample_attempts(
 
   Args:
     config: the model.
-    params: its parameters, float32, layers stacked.
+    params: its parameters, layers stacked.
     prompts_NP: int32, left-padded ids of the first prompt of N problems.
     prompt_valid_NP: bool, false in the padding.
     splices: for each attempt but the first the ids of its instruction (int32,

@@ -182,6 +182,14 @@ def test_a_model_type_stands_in_for_missing_architectures():
   assert _fields(values) == _fields(GEMMA3)
 
 
+@pytest.mark.parametrize('name', ['sliding_window_pattern',
+                                  '_sliding_window_pattern'])
+def test_a_period_is_read_from_its_number(name):
+  assert _fields(GEMMA3 | {name: 3})['global_every'] == 3
+  everywhere = _fields(GEMMA3 | {name: 1})
+  assert (everywhere['global_every'], everywhere['window']) == (1, 0)
+
+
 def test_a_period_is_read_from_the_layers():
   full, near = 'full_attention', 'sliding_attention'
   pairs = golden.CASES['gemma3_pairs']
@@ -263,6 +271,6 @@ def test_qwen_with_a_window_is_refused():
 
 def test_fields_of_the_weights_are_all_but_those_of_the_run():
   others = {'dtype', 'param_dtype', 'remat', 'unroll_decode', 'lora',
-            'checkpoint', 'tokenizer'}
+            'checkpoint', 'tokenizer', 'thinking'}
   names = {field.name for field in dataclasses.fields(config_lib.ModelConfig)}
   assert set(families.MODEL_FIELDS) == names - others
