@@ -387,8 +387,14 @@ class Arrays:
     wanted = {('params', *path): self.abstract(path, where) for path in paths}
     options = v1.Context()
     options.pytree.loading.partial_load = True
-    with options:
-      tree = v1.load(self.folder, traverse_util.unflatten_dict(wanted))
+    try:
+      with options:
+        tree = v1.load(self.folder, traverse_util.unflatten_dict(wanted))
+    except Exception as error:  # Of many kinds.
+      if _read_seal(self.folder)[1]:
+        raise ValueError(f'checkpoint {self.folder} was changed or removed '
+                         'while it was read; start again') from error
+      raise
     found = traverse_util.flatten_dict(tree)
     arrays = [found[path] for path in wanted]
     sums = seal_lib.describe(arrays).values()

@@ -236,11 +236,11 @@ def _write_orbax(source, model, folder, shard_bytes):
       ((*path, number), _cast(piece, param.dtype, '/'.join(path)))
       for path, param in model.params.items()
       for number, piece in weights.pieces(param))
-  checkpoint.write_arrays(folder / weights.ARRAYS, arrays,
-                          {'source': source.what}, shard_bytes // 8)
-  files.write_json(folder / weights.MODEL_JSON, {
-      'model': weights.fields_json(model.config), 'dtype': model.dtype,
-      'source': source.what})
+  meta = weights.meta(weights.fields_json(model.config), model.dtype)
+  checkpoint.write_arrays(folder / weights.ARRAYS, arrays, meta,
+                          shard_bytes // 8)
+  files.write_json(folder / weights.MODEL_JSON,
+                   meta | {'source': source.what})
 
 
 def _cast(array, dtype, name):

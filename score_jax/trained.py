@@ -57,7 +57,8 @@ def open_trained(path: pathlib.Path, stage: str = '') -> Trained:
                        f'{path.parent.parent}')
     path, stage = path.parent.parent, path.name
   record = files.read_json(path / 'config.json')
-  if not isinstance(record, dict) or 'config' not in record:
+  record = record if isinstance(record, dict) else {}
+  if not isinstance(record.get('config'), dict):
     raise ValueError(f'{path / "config.json"} is not the record of a run')
   config = config_lib.from_dict(record['config'])
   steps = {name: _newest(path / 'checkpoints' / name, config)
@@ -82,6 +83,9 @@ def _model(folder, config, stage) -> stored.Model:
   arrays, base = checkpoint.Arrays(folder), None
   if config.model.checkpoint:
     base = weights.open_model(variants.weights_path(config.model.checkpoint))
+    if weights.fields_json(base.config) != weights.fields_json(config.model):
+      raise ValueError(f'{base.where} is another model than the one that the '
+                       f'run {folder} began as; bring that one back')
   if config.model.lora.rank and stage != 'base':
     if base is None:
       base = _base_of_run(folder.parent.parent / 'base', config)

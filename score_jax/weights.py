@@ -164,25 +164,28 @@ class _Pieces:
 def pieces(param: stored.Stored) -> Iterator[tuple[str, np.ndarray]]:
   """A parameter as a converted folder holds it: number and slice, in order.
 
-  The slices are of the dtype that is read, which `param.dtype` need not be.
+  The slices are copies, as a view would keep all of its array in memory, of the
+  dtype that is read, which `param.dtype` need not be.
   """
   if param.stacked:
     for number in range(param.shape[0]):
-      yield str(number), param.part(number)[None]
+      yield str(number), np.array(param.part(number))[None]
     return
+  whole = param.part(0)  # Once: a quantised one is computed at each reading.
   row_bytes = math.prod(param.shape[1:]) * np.dtype(param.dtype).itemsize
   rows = max(1, PIECE_BYTES // row_bytes)
   for number, start in enumerate(range(0, param.shape[0], rows)):
-    yield str(number), param.part(0, slice(start, start + rows))
+    yield str(number), whole[start : start + rows].copy()
 
 
 def _converted(folder) -> stored.Model:
-  values = files.read_json(folder / MODEL_JSON)
   where = str(folder / MODEL_JSON)
   try:
+    values = files.read_json(folder / MODEL_JSON)
     config = config_lib.model_from_dict(values['model'], where)
     dtype = values['dtype']
-  except (AttributeError, KeyError, TypeError) as error:
+  except (AttributeError, KeyError, TypeError, OverflowError, RecursionError
+          ) as error:
     raise ValueError(f'{where} is damaged: {error!r}') from error
   arrays = checkpoint.Arrays(folder / ARRAYS)
   groups = {}
@@ -196,7 +199,16 @@ def _converted(folder) -> stored.Model:
              for path, parts in groups.items()}
   dtypes = {path: arrays.abstract(parts[0]).dtype
             for path, parts in groups.items()}
-  return _model(str(folder), config, dtype, shapes, dtypes, readers)
+  model = _model(str(folder), config, dtype, shapes, dtypes, readers)
+  if arrays.meta != meta(values['model'], dtype):
+    raise ValueError(f'{where} is damaged: it is not what the weights beside '
+                     'it were written with')
+  return model
+
+
+def meta(fields: dict, dtype: str) -> dict:
+  """What the sealed weights of a converted folder tell of its model.json."""
+  return {'model': fields, 'dtype': dtype}
 
 
 def model_of(
@@ -225,6 +237,9 @@ def model_of(
 
 def _model(where, config, dtype, shapes, dtypes, readers) -> stored.Model:
   """Checks names and shapes against the config."""
+  if config.family not in families.FAMILIES:
+    raise ValueError(f'{where} is of an unknown family {config.family!r}; '
+                     f'known: {", ".join(families.FAMILIES)}')
   expected = {path: leaf.shape for path, leaf in
               traverse_util.flatten_dict(decoder.abstract(config)).items()}
   join = lambda shapes: {'/'.join(path): s for path, s in shapes.items()}

@@ -23,6 +23,7 @@ from score_jax.models import decoder
 from score_jax.models import families
 from score_jax.models import hf
 from score_jax.models import safetensors
+from score_jax.models import stored
 from tests import folders
 
 
@@ -99,6 +100,36 @@ def test_dtype_is_rounded_and_what_does_not_fit_is_named(tmp_path):
                      'float16 cannot hold'):
     _convert(tmp_path / 'large', tmp_path / 'no', 'hf', dtype='float16')
   assert not list(tmp_path.glob('no*'))
+
+
+def test_what_does_not_fit_is_not_written_to_orbax_either(tmp_path):
+  config = folders.small_config('llama')
+  arrays = folders.tensors(config)
+  arrays['model.layers.1.mlp.up_proj.weight'][0, 0] = 1e6
+  folders.write(tmp_path / 'hf', config, arrays=arrays)
+  with pytest.raises(ValueError, match='blocks/mlp/up/kernel has numbers that '
+                     'float16 cannot hold'):
+    _convert(tmp_path / 'hf', tmp_path / 'no', 'orbax', dtype='float16')
+  assert not list(tmp_path.glob('no*'))
+
+
+@pytest.mark.parametrize('stacked', [True, False])
+def test_pieces_are_read_once_and_keep_no_other_alive(monkeypatch, stacked):
+  monkeypatch.setattr(weights, 'PIECE_BYTES', 16)
+  array = np.arange(12, dtype=np.float32).reshape(3, 4)
+  reads = []
+
+  def read(number):
+    reads.append(number)
+    return array[number] if stacked else array
+
+  names = ('a', 'b', 'c') if stacked else ('a',)
+  pieces = list(weights.pieces(stored.Stored(
+      names, (3, 4), np.dtype('float32'), read, stacked)))
+  assert reads == list(range(len(names)))
+  assert [number for number, _ in pieces] == ['0', '1', '2']
+  np.testing.assert_array_equal(np.concatenate([p for _, p in pieces]), array)
+  assert not any(np.shares_memory(p, array) for _, p in pieces)
 
 
 def _workdir(folder, model, stage='stage2', steps=(2, 4), checkpoint_path=''):
@@ -187,6 +218,30 @@ def test_a_run_without_checkpoints_and_a_stage_of_no_run(tmp_path):
     convert.open_source(str(tmp_path / 'hf'), 'stage1')
 
 
+def test_a_stage_folder_is_not_taken_for_another_stage(tmp_path):
+  _workdir(tmp_path / 'run', folders.small_config('llama'))
+  with pytest.raises(ValueError, match='stage2 holds no checkpoint of stage1'):
+    convert.open_source(
+        str(tmp_path / 'run' / 'checkpoints' / 'stage2'), 'stage1')
+
+
+@pytest.mark.parametrize('rank', [0, 3])
+def test_a_run_whose_base_became_another_model_is_refused(tmp_path, rank):
+  model = folders.small_config('llama', lora=config_lib.LoraConfig(rank=rank))
+  folders.write(tmp_path / 'base', folders.small_config('qwen2'))
+  _workdir(tmp_path / 'run', model, checkpoint_path=str(tmp_path / 'base'))
+  with pytest.raises(ValueError, match='base is another model than the one'):
+    convert.open_source(str(tmp_path / 'run'))
+
+
+def test_a_changed_model_json_is_found(tmp_path):
+  folders.write(tmp_path / 'hf', folders.small_config('llama'))
+  path = _convert(tmp_path / 'hf', tmp_path / 'to', 'orbax') / 'model.json'
+  path.write_text(path.read_text().replace('10000.0', '90000.0'))
+  with pytest.raises(ValueError, match='model.json is damaged'):
+    weights.open_model(tmp_path / 'to')
+
+
 def test_damage_of_a_checkpoint_is_found_before_it_is_exported(tmp_path):
   _workdir(tmp_path / 'run', folders.small_config('llama'))
   step = tmp_path / 'run' / 'checkpoints' / 'stage2' / '4'
@@ -209,6 +264,25 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
   (tmp_path / 'to' / 'precious').unlink()
   _convert(tmp_path / 'hf', tmp_path / 'to', 'orbax')
   assert weights.is_converted(tmp_path / 'to')
+
+
+def test_a_folder_of_others_named_partial_is_left_alone(tmp_path):
+  source = tmp_path / 'to.partial'
+  arrays = folders.write(source, folders.small_config('llama'))
+  with pytest.raises(ValueError, match='to.partial is in the way'):
+    _convert(source, tmp_path / 'to', 'orbax')
+  _same_tensors(source, arrays)
+  assert not (tmp_path / 'to').exists()
+
+
+def test_two_conversions_to_one_folder_do_not_mix(tmp_path):
+  folders.write(tmp_path / 'hf', folders.small_config('llama'))
+  to = tmp_path / 'to'
+  with convert._claimed(to.with_name('to.partial')):
+    with pytest.raises(ValueError, match='another conversion is writing'):
+      _convert(tmp_path / 'hf', to, 'hf')
+  _convert(tmp_path / 'hf', to, 'hf')
+  assert {p.name for p in to.iterdir()} == {'config.json', 'model.safetensors'}
 
 
 @pytest.mark.parametrize('output', ['hf', 'orbax'])
@@ -237,9 +311,13 @@ def test_the_command(tmp_path):
       _command(f'--from={tmp_path}/hf', f'--to={tmp_path}/orbax'),
       _command(f'--from={tmp_path}/hf', f'--to={tmp_path}/cut', '--format=hf',
                '--shard_gb=0.000001'),
-      _command(f'--from={tmp_path}/nothing', f'--to={tmp_path}/x')]
-  (out, err), (_, _), (_, no) = (c.communicate(timeout=120) for c in commands)
-  assert [c.returncode for c in commands] == [0, 0, 2], err
+      _command(f'--from={tmp_path}/nothing', f'--to={tmp_path}/x'),
+      _command(f'--from={tmp_path}/hf', f'--to={tmp_path}/x', '--dtype=int8'),
+      _command(f'--from={tmp_path}/hf', f'--to={tmp_path}/x', '--shard_gb=inf')]
+  (out, err), (_, _), (_, no), *bad = (
+      c.communicate(timeout=120) for c in commands)
+  assert [c.returncode for c in commands] == [0, 0, 2, 2, 2], err
+  assert [text.count('\n') for _, text in bad] == [1, 1], bad
   assert 'gemma2' in out and 'as orbax' in out and 'no tokenizer' in out
   assert no.count('\n') == 1 and 'nothing: no such file' in no
   assert weights.is_converted(tmp_path / 'orbax')

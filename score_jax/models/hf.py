@@ -19,7 +19,7 @@ from score_jax.models import stored
 _FLOATS = ('F32', 'F16', 'BF16')
 
 # Tensors that hold no weights of a text model, or hold them a second time.
-_IDLE_ENDS = ('.rotary_emb.inv_freq', '.masked_bias', '.attention.bias')
+_IDLE_ENDS = ('.rotary_emb.inv_freq',)
 _IDLE_STARTS = ('vision_tower.', 'model.vision_tower.',
                 'multi_modal_projector.', 'model.multi_modal_projector.')
 # What multimodal files put before the names of the text model.
