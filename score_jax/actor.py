@@ -58,6 +58,12 @@ class Actor:
     splice = np.asarray(
         prompts.splice_ids(self._format, tokenizer, task.instruction), np.int32)
     self.splices = (splice,) * (len(config.rollout.attempt_tokens) - 1)
+    highest = max([*splice.tolist(), *self.prompt_ids('')])
+    if highest >= config.model.vocab_size:
+      raise ValueError(
+          f'the chat template has the token {highest}, and '
+          f'config.model.vocab_size is {config.model.vocab_size}; use the '
+          'tokenizer that belongs to the model')
     sample = functools.partial(
         attempts.sample_attempts, config.model,
         attempt_tokens=config.rollout.attempt_tokens,

@@ -399,6 +399,8 @@ def check_model(model: ModelConfig, where: str = 'config.model'):
   _require(scaling.factor >= 1,
            f'{where}.rope_scaling.factor is {scaling.factor}; it must be at '
            'least 1')
+  _at_least(f'{where}.rope_scaling.original_positions',
+            scaling.original_positions, 1)
   _require(0 < scaling.low_freq < scaling.high_freq,
            f'{where}.rope_scaling.low_freq {scaling.low_freq} must be above 0 '
            f'and below high_freq {scaling.high_freq}')

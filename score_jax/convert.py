@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import dataclasses
 import fcntl
+import math
 import os
 import pathlib
 import shutil
@@ -146,6 +147,7 @@ def convert(
   write = {'hf': _write_hf, 'orbax': _write_orbax}[output]
   with _named_errors(aside), _claimed(aside):
     try:
+      _check_space(model, aside)
       write(source, model, aside, shard_bytes)
       if to.exists():
         to.rmdir()
@@ -154,6 +156,20 @@ def convert(
     except BaseException:
       shutil.rmtree(aside, ignore_errors=True)
       raise
+
+
+def _check_space(model, folder):
+  """ValueError if the disk is full before all is written.
+
+  Orbax would end with hundreds of lines from its threads.
+  """
+  needed = sum(math.prod(param.shape) * np.dtype(param.dtype).itemsize
+               for param in model.params.values())
+  free = shutil.disk_usage(folder).free
+  if free < needed:
+    raise ValueError(
+        f'{folder} needs {needed / 1e9:.3g} GB and the disk has '
+        f'{free / 1e9:.3g} GB free; free some space, or name another folder')
 
 
 @contextlib.contextmanager

@@ -93,7 +93,8 @@ def to_json(where: pathlib.Path | str, value: Any, **options) -> str:
 def _parse(where, text):
   try:
     return json.loads(text)
-  except ValueError as error:  # Of JSON, or of UTF-8.
+  # Of JSON, or of UTF-8; or lists in lists without end.
+  except (ValueError, RecursionError) as error:
     raise ValueError(
         f'{where} is not JSON ({error}); mend or move the file') from error
 

@@ -190,6 +190,13 @@ def _check_adapters(model):
         f'there are: {", ".join(names)}')
 
 
+def _base_of(config) -> str | None:
+  if not config.model.checkpoint:
+    return None
+  return weights.fingerprint(weights.open_model(
+      variants.weights_path(config.model.checkpoint)))
+
+
 def _check_length(config, actor):
   """ValueError if a sequence can be longer than the model's context."""
   layout = actor.layout(config.rollout.prompt_buckets[-1])
@@ -242,7 +249,7 @@ def open_run(
   actor = actor_lib.Actor(config, task, tokenizer, mesh)
   _check_length(config, actor)
   writer = writer_lib.Writer(folder)
-  record = writer_lib.run_record(dataclasses.asdict(config))
+  record = writer_lib.run_record(dataclasses.asdict(config), _base_of(config))
   writer.check_config(record)
   data.prepare(task, folder / 'data', task.splits)
   writer.config(record)

@@ -70,7 +70,8 @@ def open_trained(path: pathlib.Path, stage: str = '') -> Trained:
         f'{", ".join(found) or "none"}')
   stage = stage or found[-1]
   folder = path / 'checkpoints' / stage / str(steps[stage])
-  return Trained(_model(folder, config, stage), config, stage, steps[stage])
+  model = _model(folder, config, stage, record.get('base'))
+  return Trained(model, config, stage, steps[stage])
 
 
 def _newest(folder, config):
@@ -78,7 +79,7 @@ def _newest(folder, config):
     return saved.latest()
 
 
-def _model(folder, config, stage) -> stored.Model:
+def _model(folder, config, stage, fingerprint) -> stored.Model:
   """Its numbers will be written in the dtypes of the base that it began as."""
   arrays, base = checkpoint.Arrays(folder), None
   if config.model.checkpoint:
@@ -87,6 +88,9 @@ def _model(folder, config, stage) -> stored.Model:
       raise ValueError(f'{base.where} is another model than the one that the '
                        f'run {folder} began as; bring that one back')
   if config.model.lora.rank and stage != 'base':
+    if base and fingerprint not in (None, weights.fingerprint(base)):
+      raise ValueError(f'{base.where} holds other weights than when the run '
+                       f'{folder} began; bring those back')
     if base is None:
       base = _base_of_run(folder.parent.parent / 'base', config)
     return _merged(base, arrays, config.model)
@@ -109,6 +113,10 @@ def _base_of_run(folder, config) -> stored.Model:
 
 def _merged(base, arrays, config) -> stored.Model:
   """The base with each adapter added to its weight, a layer at a time."""
+  weights.check_params(
+      str(arrays.folder), decoder.trained(config, decoder.abstract(config)),
+      {path: arrays.abstract(path).shape for path in arrays.kinds},
+      'the adapters that the run says it trains')
   last = functools.lru_cache(maxsize=2)(
       lambda path: np.asarray(arrays.read([path])[0]))
 

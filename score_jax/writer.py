@@ -142,13 +142,21 @@ class Writer:
       raise ValueError(
           f'{path} is of a run with another config: {"; ".join(differ[:6])}'
           f'{more}; take another --workdir, or the config of that run')
+    base = record.get('base')
+    if found.get('base', base) != base:
+      raise ValueError(
+          f'{path}: config.model.checkpoint holds other weights than when this '
+          'run began; bring them back, or take another --workdir')
 
 
-def run_record(config: dict[str, Any]) -> dict[str, Any]:
+def run_record(
+    config: dict[str, Any], base: str | None = None
+) -> dict[str, Any]:
   """What one must know to repeat a run: config, code, versions, devices.
 
   Args:
     config: every field of the config, as nested dicts.
+    base: `weights.fingerprint` of `config.model.checkpoint`.
 
   Returns:
     JSON. `commit` is that of the source checkout, with '-dirty' if a file
@@ -158,6 +166,7 @@ def run_record(config: dict[str, Any]) -> dict[str, Any]:
   now = datetime.datetime.now(datetime.timezone.utc)
   return {
       'config': config,
+      'base': base,
       'commit': _commit(pathlib.Path(__file__).resolve().parent.parent),
       'versions': {
           'python': platform.python_version(),

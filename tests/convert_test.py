@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import types as types_lib
 
 import jax
 import numpy as np
@@ -208,6 +210,43 @@ def test_adapters_are_merged_into_their_base(tmp_path):
                              expected, rtol=1e-6, atol=1e-6)
 
 
+def test_adapters_on_another_base_are_not_merged(tmp_path):
+  plain = folders.small_config('llama')
+  model = dataclasses.replace(plain, lora=config_lib.LoraConfig(rank=2))
+  folders.write(tmp_path / 'base', plain, 'bfloat16')
+  _workdir(tmp_path / 'run', model, checkpoint_path=str(tmp_path / 'base'))
+  record = files.read_json(tmp_path / 'run' / 'config.json')
+  record['base'] = weights.fingerprint(weights.open_model(tmp_path / 'base'))
+  files.write_json(tmp_path / 'run' / 'config.json', record)
+  convert.open_source(str(tmp_path / 'run'))  # As it was.
+  _convert(tmp_path / 'base', tmp_path / 'orbax', 'orbax')
+  other = folders.tensors(plain, 'bfloat16')
+  other['model.layers.1.mlp.up_proj.weight'][0, 0] += 1
+  (tmp_path / 'base').rename(tmp_path / 'gone')
+  folders.write(tmp_path / 'base', plain, 'bfloat16', arrays=other)
+  with pytest.raises(ValueError, match='holds other weights than when the run'):
+    convert.open_source(str(tmp_path / 'run'))
+  # The same numbers in another format are the same base.
+  shutil.rmtree(tmp_path / 'base')
+  (tmp_path / 'orbax').rename(tmp_path / 'base')
+  convert.open_source(str(tmp_path / 'run'))
+
+
+def test_adapters_that_are_not_those_of_the_config_are_refused(tmp_path):
+  plain = folders.small_config('llama')
+  model = dataclasses.replace(plain, lora=config_lib.LoraConfig(rank=2))
+  folders.write(tmp_path / 'base', plain)
+  _workdir(tmp_path / 'run', model, checkpoint_path=str(tmp_path / 'base'))
+  record = files.read_json(tmp_path / 'run' / 'config.json')
+  for changes, message in (({'rank': 3}, 'of another shape: blocks/'),
+                           ({'targets': 'mlp/up'}, 'unknown: blocks/')):
+    config = record['config'] | {'model': record['config']['model'] | {
+        'lora': record['config']['model']['lora'] | changes}}
+    files.write_json(tmp_path / 'run' / 'config.json', {'config': config})
+    with pytest.raises(ValueError, match=message):
+      convert.open_source(str(tmp_path / 'run'))
+
+
 def test_a_run_without_checkpoints_and_a_stage_of_no_run(tmp_path):
   _workdir(tmp_path / 'run', folders.small_config('llama'))
   with pytest.raises(ValueError, match='no checkpoint of stage1; there are: '
@@ -295,6 +334,16 @@ def test_numbers_that_are_not_finite_stop_it_and_leave_nothing(
   with pytest.raises(ValueError, match='layers.1.mlp.up_proj.weight has '
                      'weights that are not finite'):
     _convert(tmp_path / 'hf', tmp_path / 'to', output)
+  assert not list(tmp_path.glob('to*'))
+
+
+def test_a_disk_without_room_shows_before_anything_is_written(
+    tmp_path, monkeypatch):
+  folders.write(tmp_path / 'hf', folders.small_config('llama'))
+  usage = types_lib.SimpleNamespace(free=1000)
+  monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
+  with pytest.raises(ValueError, match='needs .* GB and the disk has 1e-06 GB'):
+    _convert(tmp_path / 'hf', tmp_path / 'to', 'orbax')
   assert not list(tmp_path.glob('to*'))
 
 

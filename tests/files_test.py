@@ -79,3 +79,9 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
 def test_a_folder_in_the_way_is_named(tmp_path):
   with pytest.raises(ValueError, match=f'^{tmp_path}: Is a directory'):
     files.append_line(tmp_path, 'x')
+
+
+def test_json_that_nests_without_end_is_one_line(tmp_path):
+  (tmp_path / 'deep.json').write_text('[' * 200_000)
+  with pytest.raises(ValueError, match='deep.json is not JSON'):
+    files.read_json(tmp_path / 'deep.json')

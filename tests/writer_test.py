@@ -170,6 +170,13 @@ def test_same_config_may_go_on_to_a_later_stage(writer):
   writer.check_config({'config': CONFIG | {'stage': 'stage2'}, 'date': 'y'})
 
 
+def test_a_base_of_other_weights_is_refused(writer):
+  writer.config({'config': CONFIG, 'base': 'ab'})
+  writer.check_config({'config': CONFIG, 'base': 'ab'})
+  with pytest.raises(ValueError, match='holds other weights'):
+    writer.check_config({'config': CONFIG, 'base': 'cd'})
+
+
 def test_another_config_is_refused_field_by_field(writer):
   writer.config({'config': CONFIG})
   before = (writer.workdir / 'config.json').read_bytes()

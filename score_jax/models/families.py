@@ -92,6 +92,9 @@ _LLAMA3 = {'low_freq': 'low_freq_factor', 'high_freq': 'high_freq_factor',
            'original_positions': 'original_max_position_embeddings'}
 
 
+_MOST_LAYERS = 10_000  # More is damage, and would take long to list.
+
+
 class _Json:
   """A config.json, its family's defaults behind it."""
 
@@ -122,12 +125,11 @@ class _Json:
     value = self._values.get(name, self._defaults.get(name))
     if value is None or kind is None:
       return value
-    if kind is float and type(value) is int:
-      value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+    number = _finite(value) if kind is float else value
+    if type(number) is not kind:
       raise ValueError(f'{self.where}: {name} must be {kind.__name__}, got '
-                       f'{value!r}')
-    return value
+                       f'{value!r:.60}')
+    return number
 
   def require(self, name: str, kind: type) -> Any:
     value = self.get(name, kind)
@@ -169,6 +171,8 @@ def fields(values: dict[str, Any], where: str) -> dict[str, Any]:
       found[ours] = json.require('hidden_size', int) // max(heads, 1)
     else:
       found[ours] = json.require(theirs, kind)
+  if found['num_layers'] > _MOST_LAYERS:
+    json.refuse(f'num_hidden_layers={found["num_layers"]}')
   _activation(json, found)
   _rope(json, found)
   if family.period:
@@ -182,7 +186,8 @@ def _activation(json, found):
   theirs = {v: k for k, v in _ACTIVATIONS.items()}
   # Files of Gemma that say 'gelu' mean the approximation all the same.
   theirs['gelu'] = 'gelu' if found['family'].startswith('gemma') else None
-  if theirs.get(name) != found.get('activation', 'silu'):
+  if not isinstance(name, str) or (
+      theirs.get(name) != found.get('activation', 'silu')):
     json.refuse(f'the activation {name!r}')
 
 
@@ -221,12 +226,21 @@ def _scaling(json, rope):
   return config_lib.RopeScaling(kind=kind, **values)
 
 
+def _finite(value) -> float | None:
+  """A number as a finite float, or None."""
+  try:
+    is_number = type(value) in (int, float) and math.isfinite(value)
+  except OverflowError:  # An integer with hundreds of digits.
+    is_number = False
+  return float(value) if is_number else None
+
+
 def _number(json, rope, name):
-  value = rope.get(name)
-  if type(value) not in (int, float) or not math.isfinite(value):
+  number = _finite(rope.get(name))
+  if number is None:
     raise ValueError(f'{json.where}: {name} of RoPE must be a number, got '
-                     f'{value!r}')
-  return float(value)
+                     f'{rope.get(name)!r:.60}')
+  return number
 
 
 def _gemma(json, found, period):

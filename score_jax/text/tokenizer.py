@@ -88,14 +88,20 @@ def load(path: str | os.PathLike) -> Tokenizer:
 
 
 def check_fits(tokenizer: Tokenizer, vocab_size: int):
-  """Checks that the model has a row for every id of the tokenizer.
+  """Checks that the model has a row for every id that can come up.
 
-  A model may have more (a vocabulary padded to a round number).
+  A model may have more (a vocabulary padded to a round number), and it may lack
+  special tokens that no prompt has: those of images in a model of text, such as
+  id 262,144 of Gemma 3.
 
   Raises:
     ValueError: the tokenizer has ids that the model lacks.
   """
-  if tokenizer.vocab_size > vocab_size:
+  roles = {*tokenizer.stop_ids, tokenizer.pad_id, tokenizer.bos_id}
+  idle = {*tokenizer.special_ids.values()} - roles
+  missing = [i for i in range(vocab_size, tokenizer.vocab_size)
+             if i not in idle]
+  if missing:
     raise ValueError(
         f'the tokenizer does not fit the model: it has {tokenizer.vocab_size} '
         f'ids and config.model.vocab_size is {vocab_size}'

@@ -2,6 +2,7 @@
 
 import io
 import json
+import types
 
 import numpy as np
 import pytest
@@ -195,6 +196,19 @@ def test_foreign_files_are_refused(tmp_path, data):
 def test_missing_files_are_refused(tmp_path):
   assert 'No such file' in refusal(tmp_path / 'nothing.model')
   assert 'neither tokenizer.json, nor tokenizer.model' in refusal(tmp_path)
+
+
+def test_special_tokens_that_never_come_up_need_no_row():
+  # As in Gemma 3: 10 rows, and id 10 is a token for images.
+  fields = dict(vocab_size=11, stop_ids=(1,), pad_id=0, bos_id=2)
+  images = types.SimpleNamespace(special_ids={'<image>': 10}, **fields)
+  tokenizer_lib.check_fits(images, 10)
+  with pytest.raises(ValueError, match='11 ids'):
+    tokenizer_lib.check_fits(images, 9)  # Id 9 is ordinary.
+  stops = types.SimpleNamespace(
+      special_ids={'<stop>': 10}, **(fields | {'stop_ids': (10,)}))
+  with pytest.raises(ValueError, match='11 ids'):
+    tokenizer_lib.check_fits(stops, 10)
 
 
 def test_check_fits(sp):
