@@ -2,8 +2,9 @@
 
     python -m score_jax.main --config=experiments/stage2.py --workdir=DIR
 
-Exit codes: 0 done; 1 the training failed; 2 bad input; 143 stopped by SIGTERM
-or Ctrl-C, saved. Errors of the user are one line (`--v=1` shows the traceback).
+Exit codes: 0 done; 1 the training failed or memory ran out; 2 bad input; 143
+stopped by SIGTERM or Ctrl-C, saved. Errors of the user are one line (`--v=1`
+shows the traceback).
 """
 
 import pathlib
@@ -62,6 +63,14 @@ def main(unused_argv: list[str]):
       raise
     codes = {FloatingPointError: FAILED, shutdown.Stopped: STOPPED}
     sys.exit(_failed(str(error), codes.get(type(error), BAD_INPUT)))
+  except jax.errors.JaxRuntimeError as error:
+    found = re.search(r'out of memory.*', str(error), re.IGNORECASE)
+    if logging.vlog_is_on(1) or not found:
+      raise
+    sys.exit(_failed(
+        f'{found.group()}; raise config.stage1.micro_batches and those of '
+        'stage2, lower config.evaluation.batch_size, or choose from '
+        'docs/memory.md', FAILED))
 
 
 def _run():

@@ -6,6 +6,7 @@ training, so that a mistake shows before any work is done or written.
 
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 from flax import traverse_util
@@ -21,6 +22,7 @@ from score_jax import sharding
 from score_jax import shutdown
 from score_jax import states as states_lib
 from score_jax import tasks
+from score_jax import trained
 from score_jax import types
 from score_jax import weights
 from score_jax import writer as writer_lib
@@ -157,8 +159,22 @@ def resolved(config: config_lib.Config) -> config_lib.Config:
   """
   if not config.model.checkpoint:
     return config
+  _check_checkpoint(config.model.checkpoint)
   return dataclasses.replace(config, model=weights.model_config(
       config.model.checkpoint, config.model))
+
+
+def _check_checkpoint(name):
+  """ValueError for what is easily taken for a folder of weights."""
+  path = pathlib.Path(name)
+  if path.is_dir() and trained.is_run(path):
+    raise ValueError(
+        f'config.model.checkpoint {name} is of a run; make weights of it: '
+        f'python -m score_jax.convert --from={name} --to=DIR, and name DIR')
+  if re.fullmatch(r'[\w-]+/[\w.-]+', name) and not path.exists():
+    raise ValueError(
+        f'config.model.checkpoint {name} is no folder here; a model of the hub '
+        f'is fetched with: hf download {name} --local-dir=DIR, and name DIR')
 
 
 def _check_devices(config, mesh):
@@ -179,9 +195,20 @@ def _check_devices(config, mesh):
 
 
 def _check_adapters(model):
-  """ValueError if LoRA is asked for and no weight has adapters."""
+  """ValueError if LoRA is asked for and can have no effect, or is too large.
+  """
+  lora = model.lora
+  if not lora.rank:
+    return
+  if lora.rank > model.width:
+    raise ValueError(
+        f'config.model.lora.rank is {lora.rank}, but matrices of width '
+        f'{model.width} have no higher rank than that; lower it')
+  if lora.alpha <= 0:
+    raise ValueError(f'config.model.lora.alpha is {lora.alpha}; adapters have '
+                     'an effect to train only if it is above 0')
   abstract = decoder.abstract(model)
-  if model.lora.rank and not decoder.trained(model, abstract):
+  if not decoder.trained(model, abstract):
     paths = traverse_util.flatten_dict(abstract)
     names = ('/'.join(path[1:-1]) for path in paths
              if path[0] == 'blocks' and path[-1] == 'kernel')

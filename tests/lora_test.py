@@ -259,6 +259,10 @@ def test_adapters_can_come_from_another_run(finished, tmp_path):
     ({'model__lora': dataclasses.replace(LORA, targets='attention/qurey')},
      "config.model.lora.targets 'attention/qurey' matches no weight; there "
      'are: attention/.*attention/query.*mlp/up'),
+    ({'model__lora': dataclasses.replace(LORA, rank=1000)},
+     'lora.rank is 1000, but matrices of width .*; lower it'),
+    ({'model__lora': dataclasses.replace(LORA, alpha=0.0)},
+     'lora.alpha is 0.0; .*above 0'),
     ({'memory__reference_dtype': 'bfloat16'},
      "reference_dtype is 'bfloat16'.*param_dtype='bfloat16'"),
     ({'memory__offload': ('reference',)}, "offload has 'reference'.*leave it"),

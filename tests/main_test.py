@@ -8,9 +8,11 @@ import subprocess
 import sys
 
 import gguf
+import jax
 import numpy as np
 import pytest
 
+from score_jax import main
 from tests import door
 from tests.models import gguf_test
 from tests.text import tokenizer_test
@@ -53,6 +55,7 @@ def _inputs(tmp_path_factory):
   _write_problems(folder / 'long', long, long)
   _write_problems(folder / 'half', good, good)
   (folder / 'half' / 'test.jsonl').unlink()
+  (folder / 'run' / 'checkpoints' / 'base').mkdir(parents=True)
   (folder / 'syntax.py').write_text('def get_config(:\n')
   (folder / 'locked.py').write_text(
       'from score_jax import config\n\ndef get_config():\n'
@@ -66,7 +69,7 @@ def _write_model(path, rows):
   tokens = json.loads(tokenizer_test.train_json().to_str())['model']
   names = sorted(tokens['vocab'], key=tokens['vocab'].get)
   writer = gguf.GGUFWriter(path, 'llama')
-  for name, value in gguf_test.fields().items():
+  for name, value in gguf_test.fields(context_length=4096).items():
     add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
     add(f'llama.{name}', value)
   embedding = np.full((rows, gguf_test.D), 0.1, np.float32)
@@ -118,7 +121,8 @@ FLAGS = {
     'config_that_is_no_config': (('--config={inputs}/none.py',), 'ConfigDict'),
     'unknown_variant': (
         ('--config=experiments/stage2.py:chian',), "unknown variant 'chian'; "
-        "did you mean 'chain'?; known: chain, smollm2_gsm8k, smollm2_sums"),
+        "did you mean 'chain'?; known: chain, gsm8k, smollm2_gsm8k, "
+        'smollm2_sums'),
     'unknown_field': ((*door.TINY, '--config.stage2.betta1=1'),
                       'unknown field config.stage2.betta1', "mean 'beta1'"),
     'group_as_a_field': ((door.TINY[0], '--config.stage2=1'),
@@ -166,8 +170,19 @@ FLAGS = {
         for kind, words in {
             'cut': 'damaged GGUF file, download it again',
             'foreign': 'is not a GGUF file', 'empty': 'is not a GGUF file',
-            'absent': 'neither a file nor one of: smollm2_135m'}.items()
+            'absent': 'neither a file, a folder nor one of: smollm2_135m',
+        }.items()
     },
+    'run_as_weights': (
+        (GSM8K[0], '--config.model.checkpoint={inputs}/run'),
+        '{inputs}/run is of a run', 'score_jax.convert --from={inputs}/run '),
+    'stage_as_weights': (
+        (GSM8K[0], '--config.model.checkpoint={inputs}/run/checkpoints/base'),
+        'checkpoints/base is of a run', 'score_jax.convert --from='),
+    'name_on_the_hub': (
+        (GSM8K[0], '--config.model.checkpoint=Qwen/Qwen3-0.6B'),
+        'Qwen/Qwen3-0.6B is no folder here',
+        'hf download Qwen/Qwen3-0.6B --local-dir=DIR'),
     'workdir_is_a_file': (
         (*door.TINY, '--workdir={inputs}/syntax.py'),
         '--workdir={inputs}/syntax.py is a file; name a folder'),
@@ -251,6 +266,29 @@ def test_weights_of_stage_1_are_looked_for_before_the_base_is_trained(
 def test_the_traceback_is_there_for_those_who_ask(scratch):
   ended = door.call([*door.TINY, '--config.mesh.data=3', '--v=1'], scratch)
   assert 'Traceback' in ended.err and ended.code != 0
+
+
+@pytest.mark.parametrize('words, is_line', [
+    ('RESOURCE_EXHAUSTED: Out of memory while trying to allocate 99 bytes.\n'
+     'BufferAssignment: ...', True),
+    ('INTERNAL: Error dispatching computation: Out of memory allocating 99 '
+     'bytes.', True),
+    ('INTERNAL: something else', False)])
+def test_too_little_memory_is_one_line(monkeypatch, capsys, words, is_line):
+  def fail():
+    raise jax.errors.JaxRuntimeError(words)
+
+  monkeypatch.setattr(main, '_run', fail)
+  with pytest.raises(
+      SystemExit if is_line else jax.errors.JaxRuntimeError) as error:
+    main.main([])
+  found = capsys.readouterr().err
+  if is_line:
+    assert error.value.code == 1 and MESSAGE.fullmatch(found), found
+    assert '99 bytes.; raise config.stage1.micro_batches' in found
+    assert 'docs/memory.md' in found
+  else:
+    assert not found
 
 
 def test_progress_without_a_terminal_is_plain_lines(finished):

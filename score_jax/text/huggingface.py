@@ -56,8 +56,10 @@ class HuggingFaceTokenizer:
       name = model.id_to_token(i)
       if name and i in self.encode(name):
         raise ValueError(
-            f'{path}: the text {name!r} inside a question would end its turn; '
-            'mark this token as special in the tokenizer file'
+            f'{path}: the text {name!r} inside a question would end its turn, '
+            f'as a stop is the token {i}; take the generation_config.json and '
+            'config.json that belong to this tokenizer, or mark the token as '
+            'special in it'
         )
 
   def encode(self, text: str, specials: bool = False) -> list[int]:

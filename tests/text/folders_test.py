@@ -120,6 +120,16 @@ def test_files_that_say_nonsense_are_refused(tmp_path, file, fields, words):
   assert words in found and str(tmp_path) in found
 
 
+def test_a_stop_of_another_tokenizer_is_refused(tmp_path):
+  families.write_json(tmp_path, 'qwen3')
+  tokenizer = tokenizer_lib.load(tmp_path)
+  letter = tokenizer.encode('e')
+  write(tmp_path, 'generation_config.json', eos_token_id=letter)
+  found = refusal(tokenizer_lib.load, tmp_path)
+  assert "the text 'e' inside a question would end its turn" in found
+  assert f'the token {letter[0]}; take the generation_config.json' in found
+
+
 def test_a_damaged_file_beside_is_refused(tmp_path):
   families.write_json(tmp_path, 'qwen3')
   (tmp_path / 'generation_config.json').write_text('{"eos_')
