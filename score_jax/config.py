@@ -17,6 +17,7 @@ import ml_collections
 
 STAGES = ('base', 'stage1', 'stage2')
 DTYPES = ('float32', 'bfloat16')
+_MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -376,7 +377,10 @@ def check_model(model: ModelConfig, where: str = 'config.model'):
   for name in ('vocab_size', 'num_layers', 'width', 'num_heads',
                'num_kv_heads', 'head_dim', 'mlp_width', 'global_every',
                'max_positions'):
-    _at_least(f'{where}.{name}', getattr(model, name), 1)
+    value = getattr(model, name)
+    _at_least(f'{where}.{name}', value, 1)
+    _require(value <= _MOST, f'{where}.{name} is {value}; no model is that '
+             f'large (at most {_MOST})')
   for name in ('local_rope_base', 'window', 'attention_scale',
                'attention_softcap', 'final_softcap'):
     _at_least(f'{where}.{name}', getattr(model, name), 0)

@@ -280,9 +280,19 @@ def _save_tokenizer(source, folder) -> dict:
          'pad_token_id': tokenizer.pad_id}
   if tokenizer.bos_id is not None:
     ids['bos_token_id'] = tokenizer.bos_id
-  if not (folder / 'generation_config.json').exists():
-    files.write_json(folder / 'generation_config.json', ids)
+  _add_stops(folder / 'generation_config.json', ids)
   return ids
+
+
+def _add_stops(path, ids):
+  """Makes `generate` stop where attempts do; what else is there stays."""
+  found = files.read_json(path) or {}
+  if not isinstance(found, dict):
+    raise ValueError(f'{path.name} of the tokenizer is not an object of JSON')
+  listed = found.get('eos_token_id')
+  listed = listed if isinstance(listed, list) else [listed]
+  if not set(ids['eos_token_id']) <= set(listed):
+    files.write_json(path, ids | found | {'eos_token_id': ids['eos_token_id']})
 
 
 def _run():

@@ -24,7 +24,9 @@ from score_jax import run as run_lib
 from score_jax import shutdown
 
 _CONFIG = config_flags.DEFINE_config_file(
-    'config', None, 'A file of experiments/, with :VARIANT if you like.')
+    'config', None,
+    'A file of experiments/, with :VARIANT if you like. Its fields are in '
+    'score_jax/config.py, its variants in experiments/variants.py.')
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Where the run is kept; by default runs/NAME.')
 _MODE = flags.DEFINE_enum(

@@ -96,3 +96,8 @@ def test_an_unknown_variant_lists_the_known_ones():
   with pytest.raises(ValueError, match="unknown variant 'smollm2_gsm'; did you "
                                        'mean .*known: chain, .*smollm2_gsm8k'):
     variants.make('smollm2_gsm', 'stage2')
+
+
+def test_sizes_that_no_model_has_are_refused():
+  with pytest.raises(ValueError, match='mlp_width is 4000000000; no model is'):
+    config_lib.from_dict({'model': {'mlp_width': 4_000_000_000}})

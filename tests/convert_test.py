@@ -174,6 +174,19 @@ def test_the_newest_checkpoint_of_the_last_stage_is_exported(tmp_path):
            'orbax')
 
 
+def test_generation_stops_where_attempts_do(tmp_path):
+  found = {'eos_token_id': 1, 'top_p': 0.9, 'bos_token_id': 5}
+  ids = {'eos_token_id': [7, 1], 'pad_token_id': 0, 'bos_token_id': 2}
+  path = tmp_path / 'generation_config.json'
+  for before, after in (
+      ({}, ids),
+      (found, found | {'eos_token_id': [7, 1], 'pad_token_id': 0}),
+      ({'eos_token_id': [1, 7, 9]}, {'eos_token_id': [1, 7, 9]})):
+    files.write_json(path, before)
+    convert._add_stops(path, ids)  # pylint: disable=protected-access
+    assert files.read_json(path) == after
+
+
 def test_a_trained_checkpoint_goes_back_to_the_dtype_it_came_in(tmp_path):
   model = folders.small_config('qwen3')
   folders.write(tmp_path / 'base', model, 'bfloat16')
