@@ -5,7 +5,7 @@
 
 From a Hugging Face folder, a GGUF file, a folder made by this command, a name
 of packaged weights, or the workdir of a run (with adapters merged). To a
-Hugging Face folder, which transformers and vLLM read, or an Orbax folder, which
+Hugging Face folder, for transformers or vLLM, or an Orbax folder, which
 `config.model.checkpoint` takes. Without `--format`, what is Orbax becomes
 Hugging Face and the other way round; without `--dtype`, numbers stay as stored.
 
@@ -13,15 +13,11 @@ Everything is written into DIR.partial, config.json or model.json last, and then
 renamed. Exit codes: 0 done, 2 bad input, 130 Ctrl-C.
 """
 
-from collections.abc import Iterator
-import contextlib
 import ctypes
 import dataclasses
-import fcntl
 import math
 import os
 import pathlib
-import shutil
 import sys
 import time
 from typing import NamedTuple
@@ -34,6 +30,7 @@ import numpy as np
 
 from score_jax import checkpoint
 from score_jax import files
+from score_jax import new_folder
 from score_jax import tasks
 from score_jax import trained
 from score_jax import weights
@@ -53,7 +50,6 @@ _STAGE = flags.DEFINE_enum('stage', None, ['base', 'stage1', 'stage2'],
                            'Of a run; its last by default.')
 
 BAD_INPUT, INTERRUPTED = 2, 130
-_MARK = '.converting'  # In a folder that the next conversion may clear.
 _M_MMAP_THRESHOLD = -3  # Of malloc.h.
 
 
@@ -80,7 +76,7 @@ def open_source(name: str, stage: str = '') -> Source:
     ValueError: it is not there, damaged, or of no known kind.
   """
   path = pathlib.Path(name).absolute()
-  with _named_errors(path):
+  with new_folder.named_errors(path):
     is_run = path.is_dir() and trained.is_run(path)
   if is_run:
     found = trained.open_trained(path, stage)
@@ -133,91 +129,18 @@ def convert(
       the disk is full.
   """
   _give_memory_back()
-  to = pathlib.Path(os.path.realpath(to))
-  with _named_errors(to):
-    if os.path.lexists(to) and (not to.is_dir() or any(to.iterdir())):
-      raise ValueError(
-          f'{to} exists and is not an empty folder; name a new one')
   model = source.model
   if dtype:
     params = {path: dataclasses.replace(param, dtype=np.dtype(dtype))
               for path, param in model.params.items()}
     model = dataclasses.replace(model, dtype=dtype, params=params)
-  aside = to.with_name(to.name + '.partial')
+  size = sum(math.prod(param.shape) * np.dtype(param.dtype).itemsize
+             for param in model.params.values())
   write = {'hf': _write_hf, 'orbax': _write_orbax}[output]
-  with _named_errors(aside), _claimed(aside):
-    try:
-      _check_space(model, aside)
-      write(source, model, aside, shard_bytes)
-      if to.exists():
-        to.rmdir()
-      aside.rename(to)
-      (to / _MARK).unlink()
-    except BaseException:
-      shutil.rmtree(aside, ignore_errors=True)
-      raise
-
-
-def _check_space(model, folder):
-  """ValueError if the disk is full before all is written.
-
-  Orbax would end with hundreds of lines from its threads.
-  """
-  needed = sum(math.prod(param.shape) * np.dtype(param.dtype).itemsize
-               for param in model.params.values())
-  free = shutil.disk_usage(folder).free
-  if free < needed:
-    raise ValueError(
-        f'{folder} needs {needed / 1e9:.3g} GB and the disk has '
-        f'{free / 1e9:.3g} GB free; free some space, or name another folder')
-
-
-@contextlib.contextmanager
-def _claimed(aside: pathlib.Path) -> Iterator[None]:
-  """An empty folder, which no other conversion writes to meanwhile.
-
-  Raises:
-    ValueError: one does, or there is a folder that none has left behind.
-  """
-  aside.mkdir(parents=True, exist_ok=True)
-  folder = os.open(aside, os.O_RDONLY)
-  try:
-    _lock(folder, aside)
-    if any(aside.iterdir()) and not (aside / _MARK).exists():
-      raise ValueError(f'{aside} is in the way: conversions write there first; '
-                       'move it, or name another folder')
-    (aside / _MARK).touch()
-    for path in aside.iterdir():
-      if path.is_dir():
-        shutil.rmtree(path)
-      elif path.name != _MARK:
-        path.unlink()
-    yield
-  finally:
-    os.close(folder)
-
-
-def _lock(folder: int, path: pathlib.Path):
-  """Locks an open folder, which the system unlocks if this process dies."""
-  try:
-    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    mine = path.exists() and os.path.samestat(os.fstat(folder), path.stat())
-  except BlockingIOError:
-    mine = False
-  except OSError:  # A disk without locks.
-    mine = True
-  if not mine:
-    raise ValueError(f'another conversion is writing {path}; wait for its end, '
-                     'or name another folder')
-
-
-@contextlib.contextmanager
-def _named_errors(path: pathlib.Path) -> Iterator[None]:
-  try:
-    yield
-  except OSError as error:
-    raise ValueError(f'{path}: {error.strerror or error}; see to the disk, and '
-                     'convert again') from error
+  with new_folder.new_folder(to) as aside:
+    # Orbax, when the disk is full, ends with hundreds of lines.
+    new_folder.check_space(aside, size)
+    write(source, model, aside, shard_bytes)
 
 
 def _give_memory_back():

@@ -18,6 +18,7 @@ from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import convert
 from score_jax import files
+from score_jax import new_folder
 from score_jax import sharding
 from score_jax import types
 from score_jax import weights
@@ -330,7 +331,7 @@ def test_a_folder_of_others_named_partial_is_left_alone(tmp_path):
 def test_two_conversions_to_one_folder_do_not_mix(tmp_path):
   folders.write(tmp_path / 'hf', folders.small_config('llama'))
   to = tmp_path / 'to'
-  with convert._claimed(to.with_name('to.partial')):
+  with new_folder.new_folder(to):
     with pytest.raises(ValueError, match='another conversion is writing'):
       _convert(tmp_path / 'hf', to, 'hf')
   _convert(tmp_path / 'hf', to, 'hf')
