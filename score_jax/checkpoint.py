@@ -314,28 +314,27 @@ def write_arrays(
     folder: new.
     arrays: each with its path, such as ('blocks', 'mlp', 'up', 'kernel', '0').
     meta: JSON.
-    group_bytes: what is written at one time, where an array fits; about four
-      times as much memory is used.
+    group_bytes: most bytes that are written together, where an array fits;
+      about four times as much memory is used.
   """
-  described = {}
-  for group in _groups(arrays, group_bytes):
-    tree = traverse_util.unflatten_dict(
-        {('params', *path): array for path, array in group})
-    v1.partial.save(folder, tree)
-    described |= seal_lib.describe(jax.tree.map(jax.numpy.asarray, tree))
+  described, group, size = {}, {}, 0
+  for path, array in arrays:
+    if group and size + array.nbytes > group_bytes:
+      described |= _write_group(folder, group)
+      group, size = {}, 0
+    group['params', *path] = array
+    size += array.nbytes
+    del array  # Else it stays while the next one is read.
+  described |= _write_group(folder, group)
   v1.partial.finalize(folder)
   seal_lib.write(folder, {'meta': meta, 'arrays': described})
 
 
-def _groups(arrays, group_bytes):
-  group, size = [], 0
-  for path, array in arrays:
-    if group and size + array.nbytes > group_bytes:
-      yield group
-      group, size = [], 0
-    group.append((path, array))
-    size += array.nbytes
-  yield group
+def _write_group(folder, group):
+  """Writes some arrays, and describes them."""
+  tree = traverse_util.unflatten_dict(group)
+  v1.partial.save(folder, tree)
+  return seal_lib.describe(jax.tree.map(jax.numpy.asarray, tree))
 
 
 class Arrays:

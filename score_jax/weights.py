@@ -179,12 +179,12 @@ class _Pieces:
 def pieces(param: stored.Stored) -> Iterator[tuple[str, np.ndarray]]:
   """A parameter as a converted folder holds it: number and slice, in order.
 
-  The slices are copies, as a view would keep all of its array in memory, of the
-  dtype that is read, which `param.dtype` need not be.
+  They are of the dtype that is read, which `param.dtype` need not be. Slices of
+  a matrix are copies, as a view would keep all of it in memory.
   """
   if param.stacked:
     for number in range(param.shape[0]):
-      yield str(number), np.array(param.part(number))[None]
+      yield str(number), param.part(number)[None]
     return
   whole = param.part(0)  # Once: a quantised one is computed at each reading.
   row_bytes = math.prod(param.shape[1:]) * np.dtype(param.dtype).itemsize
