@@ -11,7 +11,9 @@ setuptools.setup(
     long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
     long_description_content_type='text/markdown',
     packages=setuptools.find_packages(include=['score_jax*', 'experiments*']),
-    package_data={'score_jax': ['tasks/*.model']},
+    package_data={'score_jax': [
+        'grading/*.jsonl', 'report/*.css', 'report/*.html', 'report/*.js',
+        'tasks/*.model']},
     python_requires='>=3.11',
     install_requires=[
         'absl-py',
@@ -20,11 +22,15 @@ setuptools.setup(
         'importlib_resources',  # tensorflow-datasets needs it, undeclared.
         'jax>=0.10.1,<0.11',
         'jinja2>=3.1.6',
+        'markupsafe',
+        'math-verify>=0.9,<0.10',
         'ml-collections>=1.1',
         'ml_dtypes',
         'numpy>=2',
         'optax>=0.2.8',
         'orbax-checkpoint>=0.12.8,<0.13',
+        'rapidfuzz>=3',
+        'scipy',
         'sentencepiece>=0.2.1',
         'tensorboardX>=2.6',
         'tensorflow-datasets>=4.9.9',
@@ -32,10 +38,12 @@ setuptools.setup(
         'tqdm',
     ],
     extras_require={
+        'browser': ['selenium>=4.51'],
         'gguf': ['gguf>=0.19'],
         'parity': ['accelerate', 'gguf>=0.19', 'torch==2.13.0',
                    'transformers==5.23.0'],
-        'test': ['gguf>=0.19', 'hypothesis', 'pytest>=8', 'pytest-xdist'],
+        'test': ['gguf>=0.19', 'html5lib>=1.1', 'hypothesis', 'pytest>=8',
+                 'pytest-xdist'],
         'tpu': ['jax[tpu]'],
     },
 )

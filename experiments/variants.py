@@ -36,28 +36,69 @@ def chain(config: ConfigDict):
   config.stage2.optimizer.learning_rate = 3e-4
 
 
-def gsm8k(config: ConfigDict):
-  """Any model on GSM8K, at the paper's settings for MATH where it has them.
+def math(config: ConfigDict):
+  """Any model on MATH at the paper's settings: 12,000 problems, 500 held out.
 
       --config.model.checkpoint=DIR --config.task.data_dir=FOLDER
 
-  DIR is a Hugging Face folder, FOLDER has train.jsonl and test.jsonl. For an
-  accelerator: 512 rollouts a step in bfloat16. With LoRA
-  (--config.model.lora.rank=16) a learning rate about ten times as high is
-  usual.
+  DIR is a Hugging Face folder; FOLDER is of `score_jax.prepare_data`, or has
+  the original files in math/. For an accelerator: 512 rollouts a step in
+  bfloat16. The paper's 3,000 steps are taken as those of both stages together.
+  Its result for Gemini 1.5 Flash: acc@t2 41.4 -> 64.4, delta -11.2 -> +4.4.
+  With LoRA (--config.model.lora.rank=16) a learning rate about ten times as
+  high is usual.
   """
-  config.task.name = 'gsm8k'
+  config.task.name = 'math'
   config.task.long_prompts = 'drop'
-  config.model.dtype = 'bfloat16'
-  config.model.unroll_decode = False
-  config.rollout.update(prompts=64, samples=8, prompt_buckets=(256, 512),
-                        attempt_tokens=(512, 512))
-  config.evaluation.batch_size = 64
+  _accelerator(config, prompts=64, samples=8)
+  config.rollout.update(prompt_buckets=(256, 512), attempt_tokens=(1024, 1024))
   for stage in (config.stage1, config.stage2):
     stage.steps = 1500
-    stage.micro_batches = 8
-    stage.optimizer.update(learning_rate=5e-6, clip_norm=1.0)
-  config.stage1.beta2 = 0.1
+    stage.optimizer.learning_rate = 5e-6
+    stage.beta2 = 0.1
+
+
+def gsm8k(config: ConfigDict):
+  """Any model on GSM8K, at the paper's settings for MATH.
+
+  As `math`; attempts are half as long, and FOLDER may be that of train.jsonl
+  and test.jsonl itself.
+  """
+  math(config)
+  config.task.name = 'gsm8k'
+  config.rollout.attempt_tokens = (512, 512)
+
+
+def code(config: ConfigDict):
+  """Any model on MBPP at the paper's settings, evaluated on HumanEval.
+
+      --config.model.checkpoint=DIR --config.task.data_dir=FOLDER
+
+  Also evaluated on HumanEvalFix, the public set of programs to repair, in place
+  of MBPP-R. The paper's 1,500 steps are taken as those of both stages together.
+  Its result for Gemini 1.0 Pro: acc@t2 56.7 -> 64.6, delta +3.0 -> +12.2,
+  repair 47.3 -> 60.6. Programs run in a sandbox: see docs/grading.md.
+  """
+  config.task.name = 'code'
+  config.task.long_prompts = 'drop'
+  _accelerator(config, prompts=16, samples=8)
+  config.rollout.update(prompt_buckets=(1024,), attempt_tokens=(512, 512))
+  config.evaluation.split = 'humaneval'
+  config.evaluation.studies = ('repair',)
+  for stage in (config.stage1, config.stage2):
+    stage.steps = 750
+    stage.optimizer.learning_rate = 1e-5
+    stage.beta2 = 0.25
+
+
+def _accelerator(config: ConfigDict, prompts: int, samples: int):
+  config.model.dtype = 'bfloat16'
+  config.model.unroll_decode = False
+  config.rollout.update(prompts=prompts, samples=samples, parts=2)
+  config.evaluation.batch_size = 64
+  for stage in (config.stage1, config.stage2):
+    stage.micro_batches = 4
+    stage.optimizer.clip_norm = 1.0
 
 
 def smollm2_gsm8k(config: ConfigDict):
@@ -71,6 +112,19 @@ def smollm2_gsm8k(config: ConfigDict):
   config.task.long_prompts = 'drop'
   config.rollout.prompt_buckets = (256,)
   config.rollout.attempt_tokens = (128, 128)
+
+
+def smollm2_code(config: ConfigDict):
+  """SmolLM2-135M-Instruct on MBPP and HumanEval: mechanics on real input.
+
+  Needs --config.task.data_dir=FOLDER, as `code`.
+  """
+  _smollm2(config)
+  config.task.name = 'code'
+  config.task.long_prompts = 'drop'
+  config.evaluation.split = 'humaneval'
+  config.rollout.prompt_buckets = (768,)
+  config.rollout.attempt_tokens = (256, 256)
 
 
 def smollm2_sums(config: ConfigDict):
@@ -105,8 +159,11 @@ def _smollm2(config: ConfigDict):
 
 VARIANTS = {
     'chain': chain,
+    'math': math,
     'gsm8k': gsm8k,
+    'code': code,
     'smollm2_gsm8k': smollm2_gsm8k,
+    'smollm2_code': smollm2_code,
     'smollm2_sums': smollm2_sums,
 }
 

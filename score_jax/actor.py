@@ -4,11 +4,14 @@ Here text becomes ids, once, and sampled ids become text for the grader and the
 reader; training sees the ids alone.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 import functools
+import time
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 import numpy as np
 
@@ -16,6 +19,7 @@ from score_jax import config as config_lib
 from score_jax import metrics
 from score_jax import sharding
 from score_jax import types
+from score_jax.grading import pool
 from score_jax.rollout import attempts
 from score_jax.tasks import base as tasks_base
 from score_jax.text import prompts
@@ -23,20 +27,82 @@ from score_jax.text import tokenizer as tokenizer_lib
 
 
 @dataclasses.dataclass(frozen=True)
+class Conversation:
+  """What the policy reads before each of its attempts.
+
+  Attributes:
+    first: ids of the first prompt of a problem.
+    splices: for each attempt but the first, int32 ids of what stands before it.
+    attempt_tokens: most tokens of each attempt.
+    buckets: rising lengths that a first prompt is padded to.
+  """
+
+  first: Callable[[types.Problem], list[int]]
+  splices: tuple[np.ndarray, ...]
+  attempt_tokens: tuple[int, ...]
+  buckets: tuple[int, ...]
+
+  def layout(self, prompt_slots: int) -> types.Layout:
+    """The slots of a sequence whose prompt takes this many."""
+    return types.Layout(prompt_slots, self.attempt_tokens,
+                        tuple(1 + len(ids) for ids in self.splices))
+
+  @property
+  def longest(self) -> types.Layout:
+    """The slots of the longest sequence."""
+    return self.layout(self.buckets[-1])
+
+
+@dataclasses.dataclass(frozen=True)
 class Graded:
   """A rollout and what became of it.
 
   Attributes:
-    rollout: as sampled, on the devices.
+    rollout: as sampled.
     texts: the text of every attempt, by row.
     grades_BA: int32, 1 for a right attempt.
-    counts: see `metrics.count`.
+    unchanged_B: bool, first and last attempt give one answer.
+    grades: of the grader, with its timeouts and crashes.
+    wait_s: seconds in which there was nothing to do but wait for grades.
   """
 
   rollout: types.Rollout
   texts: list[list[str]]
   grades_BA: np.ndarray
-  counts: dict[str, int]
+  unchanged_B: np.ndarray
+  grades: pool.Grades
+  wait_s: float
+
+  @property
+  def counts(self) -> dict[str, int]:
+    """See `metrics.count`."""
+    return metrics.count(self.grades_BA, self.unchanged_B,
+                         np.asarray(self.rollout.truncated_BA))
+
+
+def join(parts: Sequence[Graded], mesh: Mesh) -> Graded:
+  """The parts of a batch as one, rows in order, the rollout on the mesh."""
+  if len(parts) == 1:
+    return parts[0]
+  rollout = _concatenate(sharding.named(mesh, 'batch'))(
+      *(part.rollout for part in parts))
+  grades = [part.grades for part in parts]
+  return Graded(
+      rollout, [texts for part in parts for texts in part.texts],
+      np.concatenate([part.grades_BA for part in parts]),
+      np.concatenate([part.unchanged_B for part in parts]),
+      pool.Grades(
+          [grade for g in grades for grade in g.grades],
+          sum(g.timeouts for g in grades), sum(g.crashes for g in grades),
+          sum(g.wall_s for g in grades)),
+      sum(part.wait_s for part in parts))
+
+
+@functools.cache
+def _concatenate(where):
+  return jax.jit(
+      lambda *parts: jax.tree.map(lambda *x: jnp.concatenate(x), *parts),
+      out_shardings=where)
 
 
 class Actor:
@@ -48,39 +114,51 @@ class Actor:
       task: tasks_base.Task,
       tokenizer: tokenizer_lib.Tokenizer,
       mesh: Mesh,
+      grader: pool.Grader,
   ):
     tokenizer_lib.check_fits(tokenizer, config.model.vocab_size)
     self.task = task
     self.tokenizer = tokenizer
-    self._config = config
+    self.grader = grader
     self._mesh = mesh
+    self._long_prompts = config.task.long_prompts
     self._format = prompts.format_for(tokenizer, config.model.thinking)
-    splice = np.asarray(
-        prompts.splice_ids(self._format, tokenizer, task.instruction), np.int32)
-    self.splices = (splice,) * (len(config.rollout.attempt_tokens) - 1)
-    highest = max([*splice.tolist(), *self.prompt_ids('')])
-    if highest >= config.model.vocab_size:
-      raise ValueError(
-          f'the chat template has the token {highest}, and '
-          f'config.model.vocab_size is {config.model.vocab_size}; use the '
-          'tokenizer that belongs to the model')
-    sample = functools.partial(
-        attempts.sample_attempts, config.model,
-        attempt_tokens=config.rollout.attempt_tokens,
-        stop_ids=tokenizer.stop_ids, pad_id=tokenizer.pad_id)
+    self.conversation = Conversation(
+        self.prompt_ids,
+        (self.splice(task.instruction),)
+        * (len(config.rollout.attempt_tokens) - 1),
+        config.rollout.attempt_tokens, config.rollout.prompt_buckets)
+    self._check_ids(config.model.vocab_size)
     self.program = jax.jit(
-        sample, static_argnames=('samples', 'temperature'),
+        functools.partial(
+            attempts.sample_attempts, config.model,
+            stop_ids=tokenizer.stop_ids, pad_id=tokenizer.pad_id),
+        static_argnames=('samples', 'attempt_tokens', 'temperature'),
         out_shardings=sharding.named(mesh, 'batch'))
 
-  def prompt_ids(self, prompt: str) -> list[int]:
+  def _check_ids(self, vocab_size):
+    highest = max([*self.conversation.splices[0].tolist(),
+                   *self.prompt_ids(types.Problem('', '', ''))])
+    if highest >= vocab_size:
+      raise ValueError(
+          f'the chat template has the token {highest}, and '
+          f'config.model.vocab_size is {vocab_size}; use the tokenizer that '
+          'belongs to the model')
+
+  def prompt_ids(self, problem: types.Problem) -> list[int]:
     """Ids of a problem's first prompt."""
-    question = self.task.question.replace('{problem}', prompt)
+    question = self.task.question.replace('{problem}', problem.prompt)
     return prompts.first_ids(self._format, self.tokenizer, question)
 
-  def layout(self, prompt_slots: int) -> types.Layout:
-    """The slots of a sequence whose prompt takes this many."""
-    return types.Layout(prompt_slots, self._config.rollout.attempt_tokens,
-                        tuple(1 + len(ids) for ids in self.splices))
+  def splice(self, instruction: str) -> np.ndarray:
+    """Ids between an attempt and the next, int32."""
+    return np.asarray(
+        prompts.splice_ids(self._format, self.tokenizer, instruction), np.int32)
+
+  def repair_ids(self, problem: types.Problem) -> list[int]:
+    """Ids of a prompt that holds the given attempt and the instruction."""
+    return [*self.prompt_ids(problem), *self.tokenizer.encode(problem.given),
+            self.tokenizer.stop_ids[0], *self.conversation.splices[0].tolist()]
 
   def check_lengths(
       self, problems: Sequence[types.Problem], split: str
@@ -90,11 +168,10 @@ class Actor:
     Raises:
       ValueError: some do not and `config.task.long_prompts` is 'error'.
     """
-    lengths = [len(self.prompt_ids(p.prompt)) for p in problems]
+    lengths = [len(self.prompt_ids(p)) for p in problems]
     kept, left_out = prompts.keep_fitting(
-        lengths, [p.id for p in problems],
-        self._config.rollout.prompt_buckets[-1], split,
-        self._config.task.long_prompts)
+        lengths, [p.id for p in problems], self.conversation.buckets[-1], split,
+        self._long_prompts)
     return [problems[i] for i in kept], left_out
 
   def sample(
@@ -106,26 +183,45 @@ class Actor:
       *,
       samples: int,
       temperature: float,
-  ) -> types.Rollout:
+      parts: int = 1,
+      first_row: int = 0,
+      conversation: Conversation | None = None,
+  ) -> list[types.Rollout]:
     """Rollouts of every problem, `samples` adjacent rows each.
+
+    They come in parts, one for each part of the problems, all on their way when
+    this returns: while the devices are at the later parts, the first can be
+    graded. Samples do not depend on the parts.
 
     Args:
       params: the policy, on the mesh.
-      problems: as many as the batch axes of the mesh can split.
+      problems: each part as many as the batch axes of the mesh can split.
       key: see `keys.purpose_key`.
       step: folded into the key.
       samples: rows a problem.
       temperature: of sampling; 0 decodes greedily.
+      parts: how many; divides the number of problems.
+      first_row: number of the first row, for its random key.
+      conversation: the task's own if None.
     """
-    ids = [self.prompt_ids(p.prompt) for p in problems]
-    bucket = prompts.choose_bucket(
-        max(map(len, ids)), self._config.rollout.prompt_buckets)
-    arrays = prompts.pad_left(ids, bucket, self.tokenizer.pad_id)
-    rows = np.arange(len(problems) * samples, dtype=np.int32)
-    split = lambda x: sharding.put_rows(x, self._mesh)
-    return self.program(
-        params, *map(split, arrays), self.splices, key, np.int32(step),
-        split(rows), samples=samples, temperature=temperature)
+    asked = conversation or self.conversation
+    ids = [asked.first(p) for p in problems]
+    bucket = prompts.choose_bucket(max(map(len, ids)), asked.buckets)
+    size = len(problems) // parts
+    rows = np.arange(first_row, first_row + len(problems) * samples,
+                     dtype=np.int32)
+
+    def part(n):
+      arrays = prompts.pad_left(ids[n * size : (n + 1) * size], bucket,
+                                self.tokenizer.pad_id)
+      mine = rows[n * size * samples : (n + 1) * size * samples]
+      split = lambda x: sharding.put_rows(x, self._mesh)
+      return self.program(
+          params, *map(split, arrays), asked.splices, key, np.int32(step),
+          split(mine), samples=samples, attempt_tokens=asked.attempt_tokens,
+          temperature=temperature)
+
+    return [part(n) for n in range(parts)]
 
   def attempts_of(self, rollout: types.Rollout) -> list[list[str]]:
     """The text of every attempt, by row."""
@@ -138,18 +234,29 @@ class Actor:
 
   def grade(
       self, problems: Sequence[types.Problem], rollout: types.Rollout
-  ) -> Graded:
-    """Grades every attempt against its problem's gold answer."""
+  ) -> Callable[[], Graded]:
+    """Begins to grade every attempt against its problem's gold answer.
+
+    Waits for the rollout, not for the grades.
+
+    Returns:
+      A function that waits for the grades.
+    """
     texts = self.attempts_of(rollout)
     samples = len(texts) // len(problems)
-    answers = [p.answer for p in problems for _ in range(samples)]
-    grades_BA = np.array(
-        [[self.task.grade(answer, text) for text in row]
-         for answer, row in zip(answers, texts)], np.int32)
+    pending = self.grader.submit([
+        (problems[row // samples].answer, text)
+        for row, of_row in enumerate(texts) for text in of_row])
     unchanged_B = np.array([self.same_answer(row[0], row[-1]) for row in texts])
-    counts = metrics.count(grades_BA, unchanged_B,
-                           np.asarray(rollout.truncated_BA))
-    return Graded(rollout, texts, grades_BA, counts)
+
+    def graded() -> Graded:
+      began = time.monotonic()
+      grades = pending.result()
+      wait_s = time.monotonic() - began
+      grades_BA = np.array(grades.grades, np.int32).reshape(len(texts), -1)
+      return Graded(rollout, texts, grades_BA, unchanged_B, grades, wait_s)
+
+    return graded
 
   def same_answer(self, first: str, last: str) -> bool:
     """Whether two attempts give one answer, or, without any, one text."""

@@ -16,6 +16,7 @@ import typing
 import ml_collections
 
 STAGES = ('base', 'stage1', 'stage2')
+STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair')
 DTYPES = ('float32', 'bfloat16')
 _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
 
@@ -25,7 +26,11 @@ class TaskConfig:
   """Which problems, and from where."""
 
   name: str = 'chain'  # A key of `score_jax.tasks.TASKS`.
-  data_dir: str = ''  # Folder of the original files, for tasks that have one.
+  # For tasks that have files: a folder of `score_jax.prepare_data`, or the
+  # original files themselves.
+  data_dir: str = 'data'
+  question: str = ''  # In place of the task's own; {problem} stands in it.
+  instruction: str = ''  # Between two attempts, in place of the task's own.
   train_problems: int = 8_192  # Generated tasks: size of the training split.
   transcripts: int = 30_000  # Generated tasks: size of the base's corpus.
   long_prompts: str = 'error'  # 'error', or 'drop': leave out and list them.
@@ -104,6 +109,26 @@ class RolloutConfig:
   prompt_buckets: tuple[int, ...] = (12,)  # Tokens, rising.
   attempt_tokens: tuple[int, ...] = (14, 16)  # Limit of each attempt.
   temperature: float = 1.0
+  # Parts of a step that are sampled one after the other; each is graded while
+  # those behind it are sampled.
+  parts: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class GradingConfig:
+  """What an answer may take to grade, where it is graded apart.
+
+  Attempts at `math` and at programs are untrusted: each is graded in a process
+  with these limits. One that exceeds them scores 0 and is counted.
+  """
+
+  workers: int = 0  # Processes; 0: as many as there are processors.
+  cpu_s: float = 5.0  # Processor seconds.
+  wall_s: float = 20.0  # Seconds, for what waits.
+  memory_gb: float = 2.0  # Address space.
+  # Of programs. 'auto' takes the strongest that works here, 'none' runs them
+  # with limits alone: only for programs that are trusted.
+  sandbox: str = 'auto'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,11 +175,24 @@ class StageConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-  """Greedy two-attempt evaluation on held-out problems."""
+  """Greedy two-attempt evaluation on held-out problems, and studies beside.
+
+  A study is made of the same problems, by `score_jax.studies`:
+
+    'scaling'      samples in parallel against samples corrected once
+    'in_a_row'     many attempts, one after the other
+    'self_refine'  by prompting alone: the policy's own critique comes between
+    'repair'       given wrong attempts, of the split `repair_split`
+  """
 
   split: str = 'test'
   problems: int = 0  # 0 takes the whole split.
-  batch_size: int = 200
+  batch_size: int = 200  # Sequences at a time.
+  studies: tuple[str, ...] = ()
+  temperature: float = 0.7  # 'scaling'.
+  samples: int = 16  # 'scaling': the largest K, of 2K against K + K.
+  attempts: int = 10  # 'in_a_row'.
+  repair_split: str = 'repair'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +235,7 @@ class Config:
   base: BaseConfig = BaseConfig()
   stage1: StageConfig = StageConfig()
   stage2: StageConfig = StageConfig()
+  grading: GradingConfig = GradingConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
   memory: MemoryConfig = MemoryConfig()
   mesh: MeshConfig = MeshConfig()
@@ -331,6 +370,10 @@ def _check(config: Config):
   _require(rollout.temperature > 0,
            'config.rollout.temperature must be above 0 in training, got '
            f'{rollout.temperature}; evaluation is greedy by itself')
+  _at_least('config.rollout.parts', rollout.parts, 1)
+  _require(rollout.prompts % rollout.parts == 0,
+           f'config.rollout.prompts {rollout.prompts} is not divisible by '
+           f'config.rollout.parts {rollout.parts}')
   rows = rollout.prompts * rollout.samples
   for name, stage in (('stage1', config.stage1), ('stage2', config.stage2)):
     where = f'config.{name}'
@@ -356,11 +399,26 @@ def _check(config: Config):
   _check_accumulation('config.base', config.base.batch_size,
                       config.base.micro_batches)
   _check_optimizer('config.base.optimizer', config.base.optimizer)
-  _at_least('config.evaluation.problems', config.evaluation.problems, 0)
-  _at_least('config.evaluation.batch_size', config.evaluation.batch_size, 1)
+  _check_evaluation(config.grading, config.evaluation)
   _at_least('config.checkpoints.every', config.checkpoints.every, 1)
   _at_least('config.checkpoints.keep', config.checkpoints.keep, 1)
   _at_least('config.head_chunk', config.head_chunk, 1)
+
+
+def _check_evaluation(grading, evaluation):
+  _at_least('config.grading.workers', grading.workers, 0)
+  for name in ('cpu_s', 'wall_s', 'memory_gb'):
+    value = getattr(grading, name)
+    _require(value > 0, f'config.grading.{name} is {value}; it must be above 0')
+  _at_least('config.evaluation.problems', evaluation.problems, 0)
+  _at_least('config.evaluation.batch_size', evaluation.batch_size, 1)
+  for study in evaluation.studies:
+    _one_of('config.evaluation.studies', study, STUDIES)
+  _require(evaluation.temperature > 0,
+           f'config.evaluation.temperature is {evaluation.temperature}; it '
+           'must be above 0, or samples in parallel are all the same')
+  _at_least('config.evaluation.samples', evaluation.samples, 1)
+  _at_least('config.evaluation.attempts', evaluation.attempts, 2)
 
 
 def check_model(model: ModelConfig, where: str = 'config.model'):

@@ -9,35 +9,34 @@ number and there is nothing else to save.
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
-import contextlib
-import io
+import json
 import os
 import pathlib
+from typing import Any
 
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
 from score_jax import types
+from score_jax.datasets import storage
 from score_jax.tasks import base as tasks_base
 
-_PROBLEM = ('id', 'prompt', 'answer')
-_TRANSCRIPT = (*_PROBLEM, 'attempt_1', 'attempt_2')
-_CHUNK = 1000  # Rows read at a time: many at once are read in parallel.
+_OPTIONAL = {'tags': '', 'given': ''}
+_PROBLEM = ('id', 'prompt', 'answer', *_OPTIONAL)
+_TRANSCRIPT = ('id', 'prompt', 'answer', 'attempt_1', 'attempt_2')
 
 
 class ProblemSet(tfds.core.GeneratorBasedBuilder):
-  """One split of a task, in the order of its rows.
+  """One split of a task, in the order of its rows."""
 
-  TFDS writes to one side and renames, so what was interrupted does not exist.
-  """
-
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('2.0.0')
 
   def __init__(self, *, split: str, rows: Sequence[dict[str, str]], **kwargs):
     self._split = split
-    self._rows = rows
-    super().__init__(file_format='array_record', **kwargs)
+    self._rows = [{field: (_OPTIONAL | row)[field] for field in _fields(split)}
+                  for row in rows]
+    super().__init__(**kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
     return tfds.core.DatasetInfo(
@@ -62,12 +61,13 @@ def prepare(task: tasks_base.Task, directory: str | os.PathLike,
   Raises:
     ValueError: a split has no rows, or the directory cannot be written.
   """
-  tfds.disable_progress_bar()
   for split in splits:
     tasks_base.require_split(task.name, split, task.splits)
     folder = _folder(task, split, directory)
-    if not _version_folder(folder).exists():
-      _write(task, split, folder)
+    if not storage.version_folder(ProblemSet, folder).exists():
+      rows = list(task.rows(split))
+      _require(rows, f'the split {split!r} of task {task.name!r} is empty')
+      storage.write(ProblemSet, folder, split=split, rows=rows)
 
 
 def open_split(
@@ -78,8 +78,7 @@ def open_split(
   Raises:
     ValueError: the split is not prepared, or its files are damaged.
   """
-  return _open(task, split, directory, lambda row: types.Problem(
-      **{field: row[field].decode() for field in _PROBLEM}))
+  return _open(task, split, directory, _problem)
 
 
 def open_transcripts(
@@ -137,38 +136,6 @@ def indices_of_step(
   return np.asarray(parts[step * process_count + process_index], np.int64)
 
 
-class _Rows(Sequence):
-  """Rows of a random-access source, decoded when they are asked for."""
-
-  def __init__(self, source, folder: pathlib.Path,
-               decode: Callable[[dict[str, bytes]], object]):
-    self._source = source
-    self._folder = folder
-    self._decode = decode
-
-  def __len__(self):
-    return len(self._source)
-
-  def __getitem__(self, index):
-    wanted = range(len(self))[index]
-    if isinstance(index, slice):
-      return self._read(wanted)
-    return self._read([wanted])[0]
-
-  def __iter__(self):
-    for start in range(0, len(self), _CHUNK):
-      yield from self[start : start + _CHUNK]
-
-  def _read(self, indices):
-    if not indices:
-      return []
-    with _damage(self._folder, RuntimeError):
-      rows = self._source.__getitems__(indices)
-      if any(None in row.values() for row in rows):  # The end was cut off.
-        raise RuntimeError('rows are missing')
-    return [self._decode(row) for row in rows]
-
-
 def _require(ok, message):
   if not ok:
     raise ValueError(message)
@@ -182,40 +149,15 @@ def _folder(task, split, directory) -> pathlib.Path:
   return pathlib.Path(directory) / f'{task.name}-{task.fingerprint}' / split
 
 
-def _version_folder(folder) -> pathlib.Path:
-  return folder / ProblemSet.name / str(ProblemSet.VERSION)
+def _problem(row: dict[str, bytes]) -> types.Problem:
+  texts = {field: row[field].decode() for field in _PROBLEM}
+  return types.Problem(**texts | {'tags': json.loads(texts['tags'] or '{}')})
 
 
-def _write(task, split, folder):
-  rows = list(task.rows(split))
-  _require(rows, f'the split {split!r} of task {task.name!r} is empty')
-  try:
-    builder = ProblemSet(split=split, rows=rows, data_dir=folder)
-    with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints its progress.
-      builder.download_and_prepare()
-  except (OSError, RuntimeError) as error:  # ArrayRecord raises the latter.
-    if not _version_folder(folder).exists():  # Nor by another process.
-      reason = ' '.join(str(error).split())
-      raise ValueError(f'{folder} cannot be written: {reason}; see to the '
-                       'disk, or name another folder') from error
-
-
-def _open(task, split, directory, decode):
+def _open(task, split, directory, decode: Callable[[dict[str, bytes]], Any]):
   tasks_base.require_split(task.name, split, task.splits)
-  folder = _version_folder(_folder(task, split, directory))
+  folder = storage.version_folder(
+      ProblemSet, _folder(task, split, directory))
   _require(folder.exists(), f'{folder} does not exist: the split {split!r} of '
            f'task {task.name!r} is not prepared')
-  with _damage(folder, Exception):  # TFDS raises whatever its parsers do.
-    source = tfds.builder_from_directory(folder).as_data_source(split)
-  return _Rows(source, folder, decode)
-
-
-@contextlib.contextmanager
-def _damage(folder, kind: type[Exception]):
-  """Turns what a damaged file raises into a ValueError of one line."""
-  try:
-    yield
-  except kind as error:
-    reason = ' '.join(str(error).split())
-    raise ValueError(f'{folder} is damaged ({reason}); delete this folder, and '
-                     'the next run prepares it again') from error
+  return storage.read(folder, split, decode)

@@ -1,32 +1,41 @@
-"""The two-attempt protocol on held-out problems: greedy, no oracle.
+"""The evaluation of a policy on held-out problems, greedy, and its studies."""
 
-Every problem is answered and then answered again, whether the first answer was
-right or not; nothing tells the model which (paper section 3.1).
-"""
-
+from collections.abc import Sequence
 import time
 
-import jax
+import numpy as np
 
-from score_jax import keys
 from score_jax import metrics
-from score_jax import progress
-from score_jax import shutdown
+from score_jax import protocol
+from score_jax import studies
 from score_jax import types
 from score_jax.run import Run
 
 
-def evaluate(run: Run, stage: str, params: types.Params) -> dict:
+def check(run: Run):
+  """Reads the problems and looks at the studies, before any work is done.
+
+  Raises:
+    ValueError: there is a split or a study that the run cannot have.
+  """
+  settings = run.config.evaluation
+  run.problems(settings.split)
+  for study in settings.studies:
+    studies.STUDIES[study].check(run)
+
+
+def evaluate(run: Run, stage: str, params: types.Params, step: int) -> dict:
   """Evaluates a policy, and writes transcripts and results.
 
   Args:
     run: the run.
     stage: the name under which results are kept.
     params: the policy, on the mesh.
+    step: updates of the stage that it has had.
 
   Returns:
-    What `results.json` holds of this stage: `n`, the rates of
-    `metrics.rates`, and `delta_ci95`.
+    What `results.json` holds of this stage: `metrics.summary`, by tag too
+    (`groups`), how far attempts differ (`edit_distance`), and the studies.
 
   Raises:
     shutdown.Stopped: between two batches, when asked to.
@@ -37,44 +46,42 @@ def evaluate(run: Run, stage: str, params: types.Params) -> dict:
     run.say(f'{settings.split}: {len(problems)} problems, fewer than the '
             f'{settings.problems} asked for')
   problems = problems[: settings.problems or None]
-  key = keys.purpose_key(run.config.seed, 'evaluation')
-  start = time.monotonic()
-  total, transcripts = None, []
-  with progress.Progress(f'evaluate {stage}', len(problems)) as bar:
-    for first in range(0, len(problems), settings.batch_size):
-      batch = problems[first : first + settings.batch_size]
-      counts, rows = _one_batch(run, params, batch, key, settings.batch_size)
-      total = counts if total is None else metrics.add(total, counts)
-      transcripts += rows
-      rates = metrics.rates(total)
-      bar.update(first + len(batch), {
-          'acc@t1': rates['accuracy_t1'], 'acc@t2': rates['accuracy_t2'],
-          'delta': rates['delta']})
-      if run.stop.requested:
-        raise shutdown.Stopped(
-            f'evaluate {stage}: stopped after {first + len(batch)} of '
-            f'{len(problems)} problems; the same command begins this '
-            'evaluation again')
-  result = {'n': total['n'], **metrics.rates(total),
-            'delta_ci95': metrics.delta_interval(total)}
-  run.writer.transcripts(stage, transcripts)
-  run.keep_result(stage, result, f'evaluate_{stage}',
-                  time.monotonic() - start)
+  began = time.monotonic()
+  outcome = protocol.attempt(run, f'evaluate {stage}', params, problems)
+  result = {
+      **metrics.summary(outcome.counts()),
+      'split': settings.split, 'step': step,
+      'tokens': outcome.length_BA.mean(axis=0).tolist(),
+      'edit_distance': metrics.histogram([
+          metrics.edit_distance_ratio(texts[0], texts[-1])
+          for texts in outcome.texts]),
+      'groups': _groups(problems, outcome)}
+  rows = [
+      studies.transcript(problem, settings.split, *of_problem)
+      for problem, *of_problem in zip(
+          problems, outcome.texts, outcome.grades_BA, outcome.truncated_BA,
+          outcome.unchanged_B)]
+  for study in settings.studies:
+    fields, more = studies.STUDIES[study].make(run, params, problems)
+    result |= fields
+    rows += more
+  run.writer.transcripts(stage, rows)
+  run.keep_result(
+      stage, result, f'evaluate_{stage}', time.monotonic() - began,
+      {'timeouts': outcome.timeouts, 'crashes': outcome.crashes,
+       'answers_per_s': outcome.answers_per_s})
   return result
 
 
-def _one_batch(run, params, problems, key, batch_size):
-  """Counts and transcripts of a batch; a short one is filled, then cut."""
-  filled = (problems * batch_size)[:batch_size]
-  rollout = run.actor.sample(params, filled, key, 0, samples=1,
-                             temperature=0.0)
-  rollout = jax.tree.map(lambda x: x[: len(problems)], jax.device_get(rollout))
-  graded = run.actor.grade(problems, rollout)
-  rows = [
-      {'id': problem.id, 'problem': problem.prompt, 'attempts': texts,
-       'answer': problem.answer, 'grades': [int(g) for g in grades],
-       'truncated': [bool(t) for t in truncated]}
-      for problem, texts, grades, truncated in zip(
-          problems, graded.texts, graded.grades_BA, rollout.truncated_BA)]
-  return graded.counts, rows
-
+def _groups(
+    problems: Sequence[types.Problem], outcome: protocol.Outcome
+) -> dict[str, dict[str, dict]]:
+  """The summary of the problems of each tag, such as a level or a subject."""
+  tags = sorted({(name, value) for problem in problems
+                 for name, value in problem.tags.items()})
+  groups = {}
+  for name, value in tags:
+    chosen_N = np.array([p.tags.get(name) == value for p in problems])
+    groups.setdefault(name, {})[value] = metrics.summary(
+        outcome.counts(chosen_N))
+  return groups

@@ -90,6 +90,16 @@ def to_json(where: pathlib.Path | str, value: Any, **options) -> str:
     raise ValueError(f'{where} cannot hold this: {error}') from error
 
 
+def flat(tree: Any, path: tuple[str, ...] = ()) -> dict[str, str]:
+  """{'model.width': '96', ...}: leaves, in JSON, by their dotted path."""
+  if not isinstance(tree, dict):
+    return {'.'.join(path): to_json('the config', tree)}
+  leaves = {}
+  for name, value in tree.items():
+    leaves |= flat(value, (*path, name))
+  return leaves
+
+
 def _parse(where, text):
   try:
     return json.loads(text)

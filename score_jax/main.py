@@ -7,6 +7,7 @@ stopped by SIGTERM or Ctrl-C, saved. Errors of the user are one line (`--v=1`
 shows the traceback).
 """
 
+import contextlib
 import pathlib
 import re
 import sys
@@ -19,9 +20,9 @@ from ml_collections import config_flags
 
 from score_jax import config as config_lib
 from score_jax import pipeline
-from score_jax import report
 from score_jax import run as run_lib
 from score_jax import shutdown
+from score_jax.report import table
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None,
@@ -80,11 +81,11 @@ def _run():
   folder = pathlib.Path(_WORKDIR.value or f'runs/{config.name}').absolute()
   print(f'workdir: {folder}', flush=True)
   with shutdown.StopRequest() as stop:
-    run = run_lib.open_run(config, folder, stop)
-    with jax.set_mesh(run.mesh):
+    run = run_lib.open_run(config, folder, stop, _MODE.value == 'eval')
+    with contextlib.closing(run), jax.set_mesh(run.mesh):
       acts = {'train': pipeline.train_all, 'eval': pipeline.evaluate_all}
       results = acts[_MODE.value](run)
-  print(report.results_table(results), flush=True)
+  print(table.results_table(results), flush=True)
 
 
 def _in_a_line(error: Exception, argv: list[str]) -> str:

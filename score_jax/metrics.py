@@ -5,14 +5,21 @@
     delta                      i_to_c - c_to_i = accuracy_t2 - accuracy_t1
     unchanged                  the last attempt gives the first one's answer
     truncated_t1, truncated_t2 attempts that ran out of tokens
+    fix_rate                   i_to_c as a share of wrong first attempts
 
-All are shares of ALL problems counted (paper section 3.1, "Metrics").
+All but the last are shares of ALL problems counted (paper section 3.1,
+"Metrics").
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from rapidfuzz.distance import Levenshtein
+from scipy import stats
 
 COUNTS = ('n', 'right_t1', 'right_t2', 'i_to_c', 'c_to_i', 'unchanged',
           'truncated_t1', 'truncated_t2')
+EDIT_EDGES = np.linspace(0, 1, 21)
 
 
 def count(
@@ -49,16 +56,87 @@ def rates(counts: dict[str, int]) -> dict[str, float]:
       **{name: share[name] for name in COUNTS[3:]}}
 
 
-def delta_interval(
+def intervals(
     counts: dict[str, int], draws: int = 10_000, seed: int = 0
-) -> list[float]:
-  """95% interval of delta: the percentile bootstrap over problems.
+) -> dict[str, list[float] | None]:
+  """95% intervals: the percentile bootstrap over problems, attempts paired.
 
-  Problems are resampled with both their attempts (paired). Each contributes
-  +1, -1 or 0, so a resample is one multinomial draw of the three counts.
+  A problem is right or wrong at first and at last, so that a resample is one
+  multinomial draw of four counts, and everything else follows from these.
+
+  Returns:
+    `NAME_ci95`, low and high, of delta, accuracy_t1, accuracy_t2, i_to_c,
+    c_to_i and fix_rate; the last is None where no first attempt is wrong.
   """
   n, up, down = counts['n'], counts['i_to_c'], counts['c_to_i']
+  kept = counts['right_t1'] - down
   rng = np.random.default_rng(seed)
-  drawn = rng.multinomial(n, [up / n, down / n, (n - up - down) / n], draws)
-  delta = (drawn[:, 0] - drawn[:, 1]) / n
-  return [float(q) for q in np.quantile(delta, [0.025, 0.975])]
+  up, down, kept, missed = rng.multinomial(
+      n, np.array([up, down, kept, n - up - down - kept]) / n, draws).T
+  drawn = {
+      'accuracy_t1': (kept + down) / n, 'accuracy_t2': (kept + up) / n,
+      'delta': (up - down) / n, 'i_to_c': up / n, 'c_to_i': down / n}
+  bounds = {f'{name}_ci95': _bounds(x) for name, x in drawn.items()}
+  wrong = up + missed
+  bounds['fix_rate_ci95'] = (
+      _bounds((up / np.maximum(wrong, 1))[wrong > 0]) if wrong.any() else None)
+  return bounds
+
+
+def summary(counts: dict[str, int]) -> dict[str, float | list[float] | None]:
+  """`n`, rates, their intervals, `fix_rate`, and McNemar's exact p of delta.
+
+  `mcnemar_p` is the two-sided probability of a split of the flips that is at
+  least as uneven, were up and down equally likely.
+  """
+  up, down, wrong = counts['i_to_c'], counts['c_to_i'], (
+      counts['n'] - counts['right_t1'])
+  flips = up + down
+  return {
+      'n': counts['n'], **rates(counts), **intervals(counts),
+      'fix_rate': up / wrong if wrong else None,
+      'mcnemar_p': float(stats.binomtest(up, flips).pvalue) if flips else 1.0}
+
+
+def edit_distance_ratio(first: str, last: str) -> float:
+  """Edits from one text to the other over their length together, 0..1.
+
+  Characters; the paper's figure 4. 0 where both are empty.
+  """
+  return Levenshtein.distance(first, last) / max(len(first) + len(last), 1)
+
+
+def histogram(ratios: Sequence[float]) -> dict[str, list]:
+  """How many of the ratios fall between each two of `edges`."""
+  counts, _ = np.histogram(ratios, EDIT_EDGES)
+  return {'edges': EDIT_EDGES.tolist(), 'counts': counts.tolist()}
+
+
+def majority(answers: Sequence[str | None]) -> int:
+  """Index of the first sample with the answer that most samples give.
+
+  Samples without an answer have no vote; without any votes it is the first
+  sample. Of answers with equally many votes, the one that came first.
+  """
+  votes = [answer for answer in answers if answer is not None]
+  return answers.index(max(votes, key=votes.count)) if votes else 0
+
+
+def pass_at(k: int, right_N: np.ndarray, samples: int) -> float:
+  """The chance that one of `k` samples is right, without bias.
+
+  1 - C(n - c, k) / C(n, k) of n samples with c right (Chen et al., 2107.03374,
+  Eq. 1), the mean over problems.
+
+  Args:
+    k: samples that count, at most `samples`.
+    right_N: right samples of each problem.
+    samples: of each problem, n.
+  """
+  left = samples - np.asarray(right_N, float)
+  factors = [(left - i) / (samples - i) for i in range(k)]
+  return float(1 - np.prod(np.maximum(factors, 0), axis=0).mean())
+
+
+def _bounds(drawn) -> list[float]:
+  return [float(q) for q in np.quantile(drawn, [0.025, 0.975])]

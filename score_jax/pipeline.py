@@ -1,6 +1,7 @@
 """Base, Stage I, Stage II: what is missing is run, what is there is skipped."""
 
 import pathlib
+from typing import NamedTuple
 
 from score_jax import checkpoint
 from score_jax import config as config_lib
@@ -9,6 +10,18 @@ from score_jax import train
 from score_jax import types
 from score_jax.models import decoder
 from score_jax.run import Run
+
+
+class Found(NamedTuple):
+  """What a stage has trained so far.
+
+  Attributes:
+    params: all weights; for Stages I and II with LoRA the adapters.
+    step: updates; those of a whole stage where weights were named for it.
+  """
+
+  params: types.Params
+  step: int
 
 
 def stages_of(config: config_lib.Config) -> tuple[str, ...]:
@@ -22,8 +35,8 @@ def train_all(run: Run) -> dict:
   Returns:
     The contents of `results.json`.
   """
-  for split in ('train', run.config.evaluation.split):
-    run.problems(split)  # Prompts that are too long show now, not hours later.
+  run.problems('train')  # Prompts that are too long show now, not hours later.
+  evaluate.check(run)
   if run.config.stage1.checkpoint:
     _named_stage1(run)  # So does a folder that cannot be taken.
   model = run.config.model
@@ -41,48 +54,60 @@ def train_all(run: Run) -> dict:
 
 
 def evaluate_all(run: Run) -> dict:
-  """Evaluates every finished stage again, training nothing.
+  """Evaluates every stage again as far as it is trained, training nothing.
 
   Returns:
     The contents of `results.json`.
 
   Raises:
-    ValueError: no stage is finished.
+    ValueError: no stage has a checkpoint.
   """
+  evaluate.check(run)
   model, base, evaluated = run.config.model, None, []
   for stage in stages_of(run.config):
-    params = ready(run, stage)
+    found = newest(run, stage)
+    if found is None or (stage != 'base' and model.lora.rank and base is None):
+      run.say(f'{stage}: no checkpoint; skipped')
+      continue
+    steps = run.settings(stage).steps
+    if found.step < steps:
+      run.say(f'{stage}: as it is after step {found.step} of {steps}')
+    params = found.params
     if model.lora.rank and stage == 'base':
       base, params = params, run.fresh_adapters()
-    if params is None or (model.lora.rank and base is None):
-      run.say(f'{stage}: not trained to its end; skipped')
-    else:
-      evaluated.append(stage)
-      evaluate.evaluate(run, stage, decoder.policy(model, base, params))
+    evaluated.append(stage)
+    evaluate.evaluate(run, stage, decoder.policy(model, base, params),
+                      found.step)
   if not evaluated:
-    raise ValueError(f'{run.folder} holds no finished stage to evaluate; '
-                     'train first, with --mode=train')
+    raise ValueError(f'{run.folder} holds no checkpoint to evaluate; train '
+                     'first, with --mode=train')
   return run.writer.read_results()
 
 
 def ready(run: Run, stage: str) -> types.Params | None:
-  """What a stage has trained, loaded or found finished; None if neither.
+  """What a stage has trained to its end, or was given; None if neither."""
+  found = newest(run, stage)
+  if found is None or found.step < run.settings(stage).steps:
+    return None
+  return found.params
 
-  All weights; for Stages I and II with LoRA the adapters.
-  """
-  config = run.config
+
+def newest(run: Run, stage: str) -> Found | None:
+  """What a stage was given, or has trained so far; None if neither."""
+  config, steps = run.config, run.settings(stage).steps
   if stage == 'base' and config.model.checkpoint:
     run.say(f'base: weights from {config.model.checkpoint}')
-    return run.loaded_params()
+    return Found(run.loaded_params(), steps)
   if stage == 'stage1' and config.stage1.checkpoint:
     run.say(f'stage1: weights from {config.stage1.checkpoint}')
-    return _named_stage1(run).params
+    return Found(_named_stage1(run).params, steps)
   folder = run.folder / 'checkpoints' / stage
   found = _last_state(run, stage, folder)
-  if found is None or int(found.step) < run.settings(stage).steps:
+  if found is None:
     return None
-  run.say(f'{stage}: finished in {folder}; skipped')
-  return found.params
+  if int(found.step) >= steps:
+    run.say(f'{stage}: finished in {folder}; skipped')
+  return Found(found.params, int(found.step))
 
 
 def _named_stage1(run) -> types.TrainState:
@@ -115,8 +140,10 @@ def _train(run, stage, params, reference) -> types.Params:
 
 
 def _evaluate_once(run, stage, params):
-  results = run.writer.read_results()
-  if results and stage in results['stages']:
+  results = run.writer.read_results() or {'stages': {}}
+  steps = run.settings(stage).steps
+  # One of --mode=eval may be of an earlier step.
+  if results['stages'].get(stage, {}).get('step') == steps:
     run.say(f'{stage}: already evaluated in results.json; skipped')
   else:
-    evaluate.evaluate(run, stage, params)
+    evaluate.evaluate(run, stage, params, steps)

@@ -26,9 +26,13 @@ from score_jax import trained
 from score_jax import types
 from score_jax import weights
 from score_jax import writer as writer_lib
+from score_jax.grading import graders
 from score_jax.models import decoder
 from score_jax.models import variants
+from score_jax.tasks import base as tasks_base
 from score_jax.text import tokenizer as tokenizer_lib
+
+_NOT_OF_TRAINING = ('stage', 'grading', 'evaluation', 'mesh', 'memory')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,15 +97,29 @@ class Run:
     return kept
 
   def keep_result(
-      self, stage: str, result: dict | None, act: str, wall_s: float
+      self,
+      stage: str,
+      result: dict | None,
+      act: str,
+      wall_s: float,
+      grading: dict | None = None,
   ):
-    """Adds a stage's evaluation, and what an act took, to `results.json`."""
+    """Adds to `results.json` what an act took, and what it found of a stage.
+
+    What depends on the clock (`grading`: of its grader) is kept apart from the
+    stages, which are the same in equal runs.
+    """
     results = self.writer.read_results() or {
         'task': self.config.task.name, 'stages': {}, 'wall_s': {}}
     if result is not None:
       results['stages'][stage] = result
+      results.setdefault('grading', {})[stage] = grading
     results['wall_s'][act] = wall_s
     self.writer.results(results)
+
+  def close(self):
+    """Ends the processes that grade."""
+    self.actor.grader.close()
 
   def checkpoints(self, stage: str) -> checkpoint.Checkpoints:
     """The saved states of a stage."""
@@ -181,6 +199,8 @@ def _check_devices(config, mesh):
   """ValueError unless rows and parameters split evenly over the mesh."""
   rollouts = config.rollout.prompts * config.rollout.samples
   rows = {'config.rollout.prompts': config.rollout.prompts,
+          'problems of a part (see config.rollout.parts)':
+              config.rollout.prompts // config.rollout.parts,
           'config.evaluation.batch_size': config.evaluation.batch_size}
   for stage, settings, total in (('base', config.base, config.base.batch_size),
                                  ('stage1', config.stage1, rollouts),
@@ -226,7 +246,7 @@ def _base_of(config) -> str | None:
 
 def _check_length(config, actor):
   """ValueError if a sequence can be longer than the model's context."""
-  layout = actor.layout(config.rollout.prompt_buckets[-1])
+  layout = actor.conversation.longest
   most = config.model.max_positions
   if layout.slots > most:
     raise ValueError(
@@ -241,6 +261,7 @@ def open_run(
     config: config_lib.Config,
     folder: pathlib.Path,
     stop: shutdown.StopRequest,
+    evaluating: bool = False,
 ) -> Run:
   """Checks the config against devices, files and folder, and opens the run.
 
@@ -248,16 +269,23 @@ def open_run(
     config: see `config.from_dict` and `resolved`.
     folder: the workdir; may be new.
     stop: see `Run`.
+    evaluating: nothing will be trained: the folder may be of a run with other
+      settings of what has no part in training.
 
   Raises:
     ValueError: something does not fit; nothing was written over.
   """
   if folder.exists() and not folder.is_dir():
     raise ValueError(f'--workdir={folder} is a file; name a folder, new or old')
+  if evaluating and not folder.exists() and not config.model.checkpoint:
+    raise ValueError(f'--workdir={folder} does not exist, so there is nothing '
+                     'to evaluate; train first, with --mode=train, or name '
+                     'weights with --config.model.checkpoint')
   mesh = sharding.make_mesh(config.mesh)
   _check_devices(config, mesh)
   _check_adapters(config.model)
   task = tasks.make(config.task)
+  tasks_base.require_split(task.name, config.evaluation.split, task.splits)
   base_path = ''
   if config.model.checkpoint:
     base_path = variants.weights_path(config.model.checkpoint)
@@ -273,12 +301,19 @@ def open_run(
         '--config.model.checkpoint=FILE')
   tokenizer = tokenizer_lib.load(
       config.model.tokenizer or base_path or task.tokenizer)
-  actor = actor_lib.Actor(config, task, tokenizer, mesh)
+  grader, says = graders.make(task.grade, task.grading, config.grading)
+  actor = actor_lib.Actor(config, task, tokenizer, mesh, grader)
   _check_length(config, actor)
   writer = writer_lib.Writer(folder)
   record = writer_lib.run_record(dataclasses.asdict(config), _base_of(config))
-  writer.check_config(record)
+  if evaluating:
+    writer.check_config(record, _NOT_OF_TRAINING)
+  else:
+    writer.check_config(record)
   data.prepare(task, folder / 'data', task.splits)
-  writer.config(record)
+  if not evaluating or not (folder / 'config.json').exists():
+    writer.config(record)
+  for line in filter(None, (*task.notes, says)):
+    writer.say(line)
   return Run(config, folder, mesh, states_lib.States(config, mesh), actor,
              writer, stop)

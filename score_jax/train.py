@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from score_jax import actor as actor_lib
 from score_jax import config as config_lib
 from score_jax import data
 from score_jax import keys
@@ -87,10 +88,8 @@ def train_stage(
     chosen = [problems[i] for i in _indices(run, stage, len(problems), step,
                                             rollout.prompts)]
     policy = decoder.policy(model, reference, state.params)
-    sampled = run.actor.sample(
-        policy, chosen, key, step, samples=rollout.samples,
-        temperature=rollout.temperature)
-    graded = run.actor.grade(chosen, sampled)
+    graded = _attempts(run, policy, chosen, key, step)
+    sampled = graded.rollout
     shaped_BA = rewards.shaped_rewards(graded.grades_BA, credit)
     advantages_BA = advantages.leave_one_out(shaped_BA, rollout.samples)
     batch = types.TrainBatch(
@@ -99,11 +98,26 @@ def train_stage(
         sampled.layout)
     state, measured = step_fn(state, reference, batch)
     row = _row(graded, shaped_BA, jax.device_get(measured))
-    return state, row, int(np.sum(sampled.length_BA))
+    return state, row, _timing(graded)
 
   if params is reference:  # Which stays, while these are moved.
     params = jax.tree.map(jnp.copy, params)
   return _loop(run, stage, settings.steps, params, one_step)
+
+
+def _attempts(run, policy, problems, key, step) -> actor_lib.Graded:
+  """Graded attempts at the problems of a step.
+
+  A part is graded while the devices sample those after it.
+  """
+  rollout = run.config.rollout
+  sampled = run.actor.sample(
+      policy, problems, key, step, samples=rollout.samples,
+      temperature=rollout.temperature, parts=rollout.parts)
+  size = len(problems) // rollout.parts
+  waiting = [run.actor.grade(problems[n * size : (n + 1) * size], part)
+             for n, part in enumerate(sampled)]
+  return actor_lib.join([graded() for graded in waiting], run.mesh)
 
 
 def train_base(run: Run) -> Trained:
@@ -120,7 +134,7 @@ def train_base(run: Run) -> Trained:
     batch = [sharding.put_rows(x[rows], run.mesh) for x in corpus]
     state, measured = step_fn(state, *batch)
     row = {name: float(x) for name, x in jax.device_get(measured).items()}
-    return state, row, tokens
+    return state, row, {'tokens': tokens}
 
   return _loop(run, 'base', settings.steps, run.random_params(), one_step)
 
@@ -134,14 +148,15 @@ def _loop(run, stage, steps, params, one_step) -> Trained:
     with progress.Progress(stage, steps, first) as bar:
       for step in range(first, steps):
         began = time.monotonic()
-        state, row, tokens = one_step(state, step)
+        state, row, timing = one_step(state, step)
         _check_finite(stage, step + 1, row, checkpoints.latest())
         run.writer.metrics(stage, step + 1, row)
         took = time.monotonic() - began
         wall_s += took
+        tokens_per_s = timing.pop('tokens') / took
         run.writer.timing(stage, step + 1, {
-            'step_s': took, 'tokens_per_s': tokens / took})
-        bar.update(step + 1, _shown(row, tokens / took))
+            'step_s': took, 'tokens_per_s': tokens_per_s} | timing)
+        bar.update(step + 1, _shown(row, tokens_per_s))
         last = step + 1 == steps
         if (last or (step + 1) % run.config.checkpoints.every == 0
             or run.stop.requested):
@@ -203,16 +218,17 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
   """
   rows = run.transcripts()
   tokenizer = run.actor.tokenizer
-  layout = run.actor.layout(run.config.rollout.prompt_buckets[-1])
+  layout = run.actor.conversation.longest
   tokens, valid = prompts.pad_left(
-      [run.actor.prompt_ids(row['prompt']) for row in rows], layout.prompt,
+      [run.actor.prompt_ids(types.Problem('', row['prompt'], ''))
+       for row in rows], layout.prompt,
       tokenizer.pad_id)
   room = ((0, 0), (0, layout.slots - layout.prompt))
   tokens = np.pad(tokens, room, constant_values=tokenizer.pad_id)
   valid = np.pad(valid, room)
   for a, start in enumerate(layout.starts):
     if a:
-      splice = run.actor.splices[a - 1]
+      splice = run.actor.conversation.splices[a - 1]
       tokens[:, start - len(splice) : start] = splice
       valid[:, start - len(splice) : start] = True
     for n, row in enumerate(rows):
@@ -234,6 +250,16 @@ def _row(graded, shaped_BA, measured) -> dict[str, float]:
     row[f'length_t{a + 1}'] = float(lengths_BA[:, a].mean())
     row[f'reward_t{a + 1}'] = float(shaped_BA[:, a].mean())
   return row | {name: float(x) for name, x in measured.items()}
+
+
+def _timing(graded) -> dict[str, float]:
+  """Tokens that were sampled, and what depends on the clock."""
+  grades = graded.grades
+  return {
+      'tokens': int(np.sum(graded.rollout.length_BA)),
+      'grade_wait_s': graded.wait_s,
+      'grades_per_s': len(grades.grades) / max(grades.wall_s, 1e-9),
+      'grade_timeouts': grades.timeouts, 'grade_crashes': grades.crashes}
 
 
 def _check_finite(stage, step, row, saved):

@@ -25,11 +25,21 @@ Params = Any  # A nested dict of arrays.
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-  """One problem: its text, and the gold answer that only the grader sees."""
+  """One problem, and what only the grader sees of it.
+
+  Attributes:
+    id: unique in its split.
+    prompt: the text that is put to the model.
+    answer: the gold answer, or the tests of a program.
+    tags: what results are told apart by, such as {'level': 'Level 3'}.
+    given: an attempt that is there to be repaired; '' if there is none.
+  """
 
   id: str
   prompt: str
   answer: str
+  tags: dict[str, str] = dataclasses.field(default_factory=dict)
+  given: str = ''
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import datetime
 import importlib.metadata
 import math
@@ -117,12 +118,18 @@ class Writer:
     """Writes `config.json`; `record` as of `run_record`."""
     files.write_json(self.workdir / 'config.json', record)
 
-  def check_config(self, record: dict[str, Any]):
+  def check_config(
+      self, record: dict[str, Any],
+      may_differ: Sequence[str] = ('stage', 'grading'),
+  ):
     """Compares a record with that of the folder, if any; writes nothing.
 
+    Args:
+      record: of `run_record`.
+      may_differ: fields, and groups of them, that need not be the same.
+
     Raises:
-      ValueError: the folder is of a run with another config; which fields. Only
-        `config.stage`, the last stage to run, may differ.
+      ValueError: the folder is of a run with another config; which fields.
     """
     path = self.workdir / 'config.json'
     found = files.read_json(path)
@@ -130,12 +137,12 @@ class Writer:
       return
     if not isinstance(found, dict) or 'config' not in found:
       raise ValueError(f'{path} is no record of a run; take another --workdir')
-    there, here = _flat(found['config']), _flat(record['config'])
-    there['stage'] = here['stage']
+    there, here = files.flat(found['config']), files.flat(record['config'])
     differ = [
         f'config.{name} is {there.get(name, "absent")} there and '
         f'{here.get(name, "absent")} here'
         for name in sorted(there | here) if there.get(name) != here.get(name)
+        and not {name, name.partition('.')[0]} & set(may_differ)
     ]
     if differ:
       more = f' and {len(differ) - 6} more' if len(differ) > 6 else ''
@@ -213,13 +220,3 @@ def _number(stage, step, name, value):
         f'{stage} step {step}: {name} is {value.tolist()!r}; only finite '
         'numbers can be logged')
   return value.item()
-
-
-def _flat(tree, path=()):
-  """{'model.width': '96', ...}: leaves, in JSON, by their dotted path."""
-  if not isinstance(tree, dict):
-    return {'.'.join(path): files.to_json('the config', tree)}
-  flat = {}
-  for name, value in tree.items():
-    flat |= _flat(value, (*path, name))
-  return flat

@@ -11,6 +11,7 @@ from score_jax import config as config_lib
 from score_jax import sharding
 from score_jax import tasks
 from score_jax import types
+from score_jax.grading import pool
 from score_jax.text import tokenizer as tokenizer_lib
 
 PROBLEMS = [types.Problem('a', '4+3+2', '9'), types.Problem('b', '5+1', '6')]
@@ -23,7 +24,8 @@ def _actor():
       {'rollout': {'prompt_buckets': (6, 9, 12), 'attempt_tokens': (8, 8)}})
   task = tasks.make(config.task)
   return actor_lib.Actor(config, task, tokenizer_lib.load(task.tokenizer),
-                         sharding.make_mesh(config_lib.MeshConfig()))
+                         sharding.make_mesh(config_lib.MeshConfig()),
+                         pool.Here(task.grade))
 
 
 def _rollout(actor, texts, truncated=()):
@@ -50,7 +52,7 @@ def test_rows_are_graded_against_their_own_problem(actor):
   # one answer in two spellings, and attempts that are empty.
   texts = [['7+2=9, so 9', '7+2=8, so 8'], ['7+2=', '7+2=9, so 9'],
            ['5+1=9, so 9', '5, so 9'], ['', '']]
-  graded = actor.grade(PROBLEMS, _rollout(actor, texts, {(1, 0)}))
+  graded = actor.grade(PROBLEMS, _rollout(actor, texts, {(1, 0)}))()
   assert graded.texts == texts
   np.testing.assert_array_equal(graded.grades_BA,
                                 [[1, 0], [0, 1], [0, 0], [0, 0]])
@@ -87,16 +89,67 @@ def test_the_sampler_gets_rows_keys_and_the_smallest_bucket(
   actor.sample('params', chosen, key, 5, samples=3, temperature=0.5)
   assert seen['params'] == 'params' and seen['key'] is key
   assert seen['step'] == 5 and seen['step'].dtype == np.int32
-  assert seen['settings'] == {'samples': 3, 'temperature': 0.5}
+  assert seen['settings'] == {
+      'samples': 3, 'temperature': 0.5, 'attempt_tokens': (8, 8)}
   np.testing.assert_array_equal(seen['rows'], np.arange(24))
   assert seen['tokens'].shape == seen['valid'].shape == (8, bucket)
   for problem, tokens, valid in zip(chosen, np.asarray(seen['tokens']),
                                     np.asarray(seen['valid'])):
-    assert tokens[valid].tolist() == actor.prompt_ids(problem.prompt)
+    assert tokens[valid].tolist() == actor.prompt_ids(problem)
   assert len(seen['splices']) == 1
 
 
 def test_the_layout_is_that_of_the_sampler(actor):
-  layout = actor.layout(9)
+  layout = actor.conversation.layout(9)
   assert dataclasses.astuple(layout) == (
-      9, (8, 8), (1 + len(actor.splices[0]),))
+      9, (8, 8), (1 + len(actor.conversation.splices[0]),))
+  assert actor.conversation.longest.prompt == 12
+
+
+def test_parts_are_the_rows_of_the_whole(actor, monkeypatch):
+  calls = []
+
+  def program(params, tokens, valid, splices, key, step, rows, **settings):
+    calls.append((np.asarray(tokens), np.asarray(rows)))
+    return len(calls)
+
+  monkeypatch.setattr(actor, 'program', program)
+  # One long prompt: every part is padded to its bucket, so nothing compiles
+  # anew, and rows keep their numbers, so samples stay what they were.
+  chosen = [types.Problem(str(n), '5+1' if n < 31 else '4+3+2+1', '')
+            for n in range(32)]
+  ask = lambda parts: actor.sample(
+      'params', chosen, jax.random.key(3), 5, samples=2, temperature=1.0,
+      parts=parts, first_row=100)
+  assert ask(1) == [1] and ask(4) == [2, 3, 4, 5]
+  (whole, rows), *parts = calls
+  np.testing.assert_array_equal(rows, np.arange(100, 164))
+  for n in range(2):
+    np.testing.assert_array_equal(
+        np.concatenate([part[n] for part in parts]), (whole, rows)[n])
+
+
+def test_joined_parts_are_the_whole(actor):
+  texts = [['7+2=9, so 9', '5, so 8'], ['7+', '5, so 9'],
+           ['5+1=6, so 6', '5, so 6'], ['', '']]
+  whole = actor.grade(PROBLEMS, _rollout(actor, texts, {(2, 1)}))()
+  parts = [
+      actor.grade(PROBLEMS[:1], _rollout(actor, texts[:2]))(),
+      actor.grade(PROBLEMS[1:], _rollout(actor, texts[2:], {(0, 1)}))()]
+  mesh = sharding.make_mesh(config_lib.MeshConfig(data=4, fsdp=1, tensor=2))
+  joined = actor_lib.join(parts, mesh)
+  assert joined.texts == texts and joined.counts == whole.counts
+  np.testing.assert_array_equal(joined.grades_BA, whole.grades_BA)
+  for a, b in zip(jax.tree.leaves(joined.rollout),
+                  jax.tree.leaves(whole.rollout)):
+    np.testing.assert_array_equal(a, b)
+    assert len(a.sharding.device_set) == 8
+  assert actor_lib.join(parts[:1], mesh) is parts[0]
+
+
+def test_a_given_attempt_is_read_as_if_it_had_been_sampled(actor):
+  problem = types.Problem('a', '4+3', '7', given='4+3=8, so 8')
+  encode, stop = actor.tokenizer.encode, actor.tokenizer.stop_ids[0]
+  assert actor.repair_ids(problem) == [
+      *actor.prompt_ids(problem), *encode('4+3=8, so 8'), stop,
+      *actor.conversation.splices[0].tolist()]

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from score_jax import data
+from score_jax.datasets import storage
 from score_jax.tasks import base
 
 ROWS = {
     'train': [{'id': f't{i}', 'prompt': f'{i} + {{x}} = «é»?\n',
                'answer': str(i)} for i in range(7)],
+    'tagged': [{'id': 'g', 'prompt': 'p', 'answer': '1', 'given': 'first\n',
+                'tags': '{"level": "Level 3"}'}],
     'base': [{'id': 'b0', 'prompt': 'p', 'answer': '1', 'attempt_1': 'one',
               'attempt_2': ''}],
     'none': [],
@@ -46,8 +49,18 @@ def test_rows_come_back_in_order_and_at_random_access(tmp_path):
   assert list(data.open_transcripts(_task(), tmp_path)) == ROWS['base']
 
 
+def test_tags_and_given_attempts_come_back_and_may_be_absent(tmp_path):
+  task = _task(('train', 'tagged'))
+  data.prepare(task, tmp_path, task.splits)
+  [problem] = data.open_split(task, 'tagged', tmp_path)
+  assert problem.tags == {'level': 'Level 3'}
+  assert problem.given == 'first\n'
+  plain = data.open_split(task, 'train', tmp_path)[0]
+  assert (plain.tags, plain.given) == ({}, '')
+
+
 def test_a_long_split_is_read_in_chunks_and_in_order(tmp_path, monkeypatch):
-  monkeypatch.setattr(data, '_CHUNK', 3)
+  monkeypatch.setattr(storage, '_CHUNK', 3)
   assert [p.id for p in _prepared(tmp_path)] == [r['id'] for r in ROWS['train']]
 
 
@@ -187,7 +200,7 @@ def test_tensorflow_is_not_imported(tmp_path):
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
-  def full(self):
+  def full(self, **kwargs):
     raise RuntimeError('RESOURCE_EXHAUSTED: write failed:\nNo space left')
 
   monkeypatch.setattr(data.ProblemSet, 'download_and_prepare', full)

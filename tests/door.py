@@ -22,7 +22,7 @@ import jax
 
 _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload([
-    'tests.door', 'score_jax.pipeline', 'score_jax.report'])
+    'tests.door', 'score_jax.pipeline', 'score_jax.report.table'])
 _HANGS_S = 300
 
 STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}

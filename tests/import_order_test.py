@@ -12,15 +12,15 @@ import score_jax
 ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
     'config types keys files new_folder',
-    'grading tasks text data',
+    'grading datasets tasks text data',
     'sharding models',
     'rollout',
     'rl',
     'optimizers update metrics',
     'seal checkpoint progress board writer report shutdown',
     'weights trained actor states run',
-    'evaluate train pipeline',
-    'main convert memory',
+    'protocol studies evaluate train pipeline',
+    'main prepare_data convert memory',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]
 

@@ -246,7 +246,7 @@ def test_adapters_can_come_from_another_run(finished, tmp_path):
   whole, _ = finished
   source = str(whole.folder / 'checkpoints' / 'stage1')
   run = pipeline_test._open(tmp_path, _config(stage1__checkpoint=source))
-  with jax.set_mesh(run.mesh), pytest.raises(ValueError, match='no finished'):
+  with jax.set_mesh(run.mesh), pytest.raises(ValueError, match='no checkpoint'):
     pipeline.evaluate_all(run)  # Adapters, but no base to put them on.
   pipeline_test._train(run)
   mine = [r for r in pipeline_test._lines(tmp_path, 'metrics.jsonl')

@@ -1,6 +1,7 @@
 """Counts, rates and the interval of delta."""
 
 import numpy as np
+import pytest
 
 from score_jax import metrics
 
@@ -49,11 +50,64 @@ def test_first_and_last_of_three_attempts_are_compared():
   assert (counts['truncated_t1'], counts['truncated_t2']) == (0, 2)
 
 
-def test_interval_is_that_of_a_paired_sample():
-  # 29 up and 7 down of 500 (the paper's own counts): the standard error of
-  # the mean of +1, -1, 0 is sqrt((36 / 500 - 0.044^2) / 500) = 0.0118.
-  low, high = metrics.delta_interval({'n': 500, 'i_to_c': 29, 'c_to_i': 7})
-  np.testing.assert_allclose([low, high],
-                             [0.044 - 1.96 * 0.0118, 0.044 + 1.96 * 0.0118],
-                             atol=0.002)
-  assert metrics.delta_interval({'n': 9, 'i_to_c': 0, 'c_to_i': 0}) == [0, 0]
+# 29 up and 7 down of 500, 300 right at first: the paper's own counts.
+PAPER = dict(n=500, right_t1=300, right_t2=322, i_to_c=29, c_to_i=7,
+             unchanged=0, truncated_t1=0, truncated_t2=0)
+
+
+@pytest.mark.parametrize('name,middle,error', [
+    # The standard error of the mean of +1, -1, 0 is
+    # sqrt((36 / 500 - 0.044^2) / 500) = 0.0118; of a share p, sqrt(pq / n).
+    ('delta', 0.044, 0.0118), ('accuracy_t1', 0.6, 0.0219),
+    ('accuracy_t2', 0.644, 0.0214), ('i_to_c', 0.058, 0.01045),
+    ('c_to_i', 0.014, 0.00525), ('fix_rate', 0.145, 0.0249)])
+def test_intervals_are_those_of_a_paired_sample(name, middle, error):
+  low, high = metrics.intervals(PAPER)[f'{name}_ci95']
+  np.testing.assert_allclose(
+      [low, high], [middle - 1.96 * error, middle + 1.96 * error],
+      atol=1 / (200 if name == 'fix_rate' else 500))  # Of whole problems.
+
+
+def test_what_never_changes_has_no_interval_and_no_rate_of_nothing():
+  none = dict.fromkeys(metrics.COUNTS, 0) | {'n': 9}
+  assert metrics.intervals(none)['delta_ci95'] == [0, 0]
+  assert metrics.intervals(none)['fix_rate_ci95'] == [0, 0]
+  assert metrics.summary(none)['mcnemar_p'] == 1.0
+  right = none | {'right_t1': 9, 'right_t2': 9}
+  found = metrics.summary(right)
+  assert found['fix_rate'] is found['fix_rate_ci95'] is None
+
+
+def test_mcnemar_by_hand():
+  # One of five flips goes down: 2 * (1 + 5) / 2^5 = 0.375.
+  found = metrics.summary(PAPER | {'i_to_c': 4, 'c_to_i': 1})
+  np.testing.assert_allclose(found['mcnemar_p'], 0.375)
+  assert metrics.summary(PAPER)['fix_rate'] == 29 / 200  # The paper's 14.5%.
+
+
+@pytest.mark.parametrize('first,last,ratio', [
+    ('', '', 0.0), ('abc', 'abc', 0.0), ('abc', '', 1.0), ('abc', 'xyz', 0.5),
+    ('kitten', 'sitting', 3 / 13)])
+def test_edit_distance_ratio_by_hand(first, last, ratio):
+  assert metrics.edit_distance_ratio(first, last) == ratio
+
+
+def test_every_ratio_is_in_one_bin():
+  found = metrics.histogram([0.0, 0.049, 0.05, 0.5, 1.0])
+  assert len(found['edges']) == 21 and sum(found['counts']) == 5
+  assert found['counts'][0] == 2 and found['counts'][1] == 1
+  assert found['counts'][10] == 1 and found['counts'][19] == 1
+
+
+@pytest.mark.parametrize('answers,index', [
+    (['a', 'b', 'b'], 1), (['a', 'b'], 0), ([None, 'b'], 1),
+    ([None, None], 0), (['b', 'a', 'a', 'b'], 0), ([None, None, 'c'], 2)])
+def test_majority_by_hand(answers, index):
+  assert metrics.majority(answers) == index
+
+
+def test_pass_at_k_by_hand():
+  # Of 4 samples 1, 0, 4 are right: of the 6 pairs 3, 0 and 6 have a right one.
+  np.testing.assert_allclose(metrics.pass_at(2, [1, 0, 4], 4), 1.5 / 3)
+  np.testing.assert_allclose(metrics.pass_at(1, [1, 0, 4], 4), 5 / 12)
+  np.testing.assert_allclose(metrics.pass_at(4, [1, 0, 3], 4), 2 / 3)

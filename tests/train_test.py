@@ -11,11 +11,11 @@ from experiments import variants
 from score_jax import actor as actor_lib
 from score_jax import config as config_lib
 from score_jax import evaluate
-from score_jax import metrics
 from score_jax import run as run_lib
 from score_jax import shutdown
 from score_jax import train
 from score_jax import types
+from score_jax.grading import pool
 from score_jax.rl import advantages
 from score_jax.rl import rewards
 
@@ -42,25 +42,29 @@ class _Actor:
 
   def __init__(self, real):
     self.task = real.task
+    self.tokenizer = real.tokenizer
+    self.conversation = real.conversation
     self.check_lengths = real.check_lengths
     self.sampled, self.graded = [], []
 
-  def sample(self, params, problems, key, step, *, samples, temperature):
+  def sample(self, params, problems, key, step, *, samples, temperature,
+             parts=1, first_row=0, conversation=None):
     self.sampled.append((params, problems, key, step, samples, temperature))
+    assert parts == 1 and conversation is None
     n = len(problems) * samples
     slots = np.full((n, LAYOUT.slots), len(self.sampled), np.int32)
     rng = np.random.default_rng(len(self.sampled))
-    return types.Rollout(
+    return [types.Rollout(
         slots, slots > 0, slots, slots.astype(np.float32),
-        rng.integers(1, 3, (n, 2)), rng.random((n, 2)) < 0.5, LAYOUT)
+        rng.integers(1, 3, (n, 2)), rng.random((n, 2)) < 0.5, LAYOUT)]
 
   def grade(self, problems, rollout):
     n = len(rollout.tokens_BS)
     grades = np.random.default_rng(len(self.graded)).integers(0, 2, (n, 2))
     self.graded.append((problems, grades))
-    return actor_lib.Graded(
-        rollout, [['a', 'b']] * n, grades,
-        metrics.count(grades, grades[:, 0] > 0, rollout.truncated_BA))
+    return lambda: actor_lib.Graded(
+        rollout, [['a', 'b']] * n, grades, grades[:, 0] > 0,
+        pool.Grades(grades.ravel().tolist(), 0, 0, 0.0), 0.0)
 
 
 @pytest.fixture(scope='module', name='real')
@@ -124,7 +128,7 @@ def test_a_step_from_problems_to_the_update(run, stage, monkeypatch):
     assert (at, samples, temperature) == (step, 2, 0.7)
     assert len(problems) == 8 and {p.id for p in problems} <= train_ids
     graded, grades = run.actor.graded[step]
-    assert graded is problems
+    assert graded == problems
     shaped = rewards.shaped_rewards(grades, credit)
     np.testing.assert_array_equal(batch.advantages_BA,
                                   advantages.leave_one_out(shaped, 2))
@@ -152,13 +156,14 @@ def test_the_corpus_stands_in_the_slots_of_the_sampler(real):
   rows = real.transcripts()
   tokens, valid = train._corpus(real)
   stop = list(real.actor.tokenizer.stop_ids[:1])
-  splice = real.actor.splices[0].tolist()
-  layout = real.actor.layout(real.config.rollout.prompt_buckets[-1])
+  splice = real.actor.conversation.splices[0].tolist()
+  layout = real.actor.conversation.longest
   assert tokens.shape == valid.shape == (16, layout.slots)
   encode = real.actor.tokenizer.encode
   for row, ids, there in zip(rows, tokens, valid):
+    prompt = real.actor.prompt_ids(types.Problem('', row['prompt'], ''))
     assert ids[there].tolist() == (
-        real.actor.prompt_ids(row['prompt']) + encode(row['attempt_1']) + stop
+        prompt + encode(row['attempt_1']) + stop
         + splice + encode(row['attempt_2']) + stop)
     # The last token of the prompt, the first of each attempt.
     assert there[layout.prompt - 1] and there[list(layout.starts)].all()
@@ -189,7 +194,7 @@ def test_evaluation_is_greedy_and_counts_every_problem_once(run, monkeypatch):
                       lambda self, stage, result, *_: kept.update(result))
   monkeypatch.setattr(run.writer, 'transcripts',
                       lambda stage, rows: written.extend(rows))
-  evaluate.evaluate(run, 'stage1', 'params')
+  evaluate.evaluate(run, 'stage1', 'params', 7)
   test = run.problems('test')[:20]
   asked = []
   for params, problems, _, _, samples, temperature in run.actor.sampled:
@@ -199,7 +204,7 @@ def test_evaluation_is_greedy_and_counts_every_problem_once(run, monkeypatch):
   assert asked[:20] == test  # The last batch is filled up,
   assert [p for ps, _ in run.actor.graded for p in ps] == test  # then cut.
   grades = np.concatenate([grades for _, grades in run.actor.graded])
-  assert kept['n'] == 20 == len(written)
+  assert kept['n'] == 20 == len(written) and kept['step'] == 7
   assert kept['accuracy_t1'] == grades[:, 0].mean()
   assert kept['accuracy_t2'] == grades[:, 1].mean()
   assert [row['id'] for row in written] == [p.id for p in test]

@@ -68,25 +68,27 @@ class Grader(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Here:
-  """Grades in this process, at once: for graders that cannot take long."""
+  """Grades in this process, when asked: for graders that cannot take long."""
 
   grade: Grade
 
   def submit(self, pairs: Sequence[tuple[str, str]]) -> Pending:
-    began = time.monotonic()
-    done = [self.grade(gold, text) for gold, text in pairs]
-    return _Done(Grades(done, 0, 0, time.monotonic() - began))
+    """See `Grader`."""
+    return _Asked(self.grade, pairs)
 
   def close(self):
-    pass
+    """See `Grader`."""
 
 
 @dataclasses.dataclass(frozen=True)
-class _Done:
-  grades: Grades
+class _Asked:
+  grade: Grade
+  pairs: Sequence[tuple[str, str]]
 
   def result(self) -> Grades:
-    return self.grades
+    began = time.monotonic()
+    done = [self.grade(gold, text) for gold, text in self.pairs]
+    return Grades(done, 0, 0, time.monotonic() - began)
 
 
 @dataclasses.dataclass(frozen=True)

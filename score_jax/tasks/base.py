@@ -22,14 +22,21 @@ class Task:
     splits: names of the splits. 'base', where there is one, is the corpus of
       two-attempt transcripts that a base model is trained on.
     rows: the rows of a split: dicts of the texts `id`, `prompt` and `answer`
-      (the gold answer), in 'base' also `attempt_1` and `attempt_2`. The same
-      rows on every call; ValueError on a split that is not in `splits`.
+      (the gold answer), in 'base' also `attempt_1` and `attempt_2`. There may
+      be `tags` (JSON of a dict of texts) and `given`; see `types.Problem`. The
+      same rows on every call; ValueError on a split that is not in `splits`.
     grade: (gold answer, text of an attempt) -> 1 if right, else 0. Never raises
-      on the text of an attempt.
+      on the text of an attempt. Can be pickled.
     answer: the answer that a text gives, in one canonical spelling; None if it
       gives none. Tells whether two attempts agree.
     fingerprint: changes whenever the rows do.
     tokenizer: path of the tokenizer that comes with the task; '' if none does.
+    grading: where `grade` runs: 'here', in the training process, as it cannot
+      take long; 'pool', in processes apart; 'sandbox', there too, as a
+      function of `grade(gold, text, sandbox=...)`: it runs programs.
+    critique: asks the model what is wrong with its attempt (Self-Refine); ''
+      if the task has no such prompt.
+    notes: lines on the data that a person should see at the start.
   """
 
   name: str
@@ -41,6 +48,22 @@ class Task:
   answer: Callable[[str], str | None]
   fingerprint: str
   tokenizer: str = ''
+  grading: str = 'here'
+  critique: str = ''
+  notes: tuple[str, ...] = ()
+
+
+def from_rows(
+    name: str, split_rows: dict[str, list[dict[str, str]]], **fields
+) -> Task:
+  """A task whose rows are at hand. A split without rows is no split."""
+  splits = tuple(split for split, rows in split_rows.items() if rows)
+
+  def rows(split: str) -> Iterator[dict[str, str]]:
+    require_split(name, split, splits)
+    return iter(split_rows[split])
+
+  return Task(name=name, splits=splits, rows=rows, **fields)
 
 
 def fingerprint(*parts: str | int | bytes) -> str:

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-_TITLES = {'base': 'base', 'stage1': 'Stage I', 'stage2': 'Stage II'}
+from score_jax.report import numbers
+
+TITLES = {'base': 'base', 'stage1': 'Stage I', 'stage2': 'Stage II'}
 _COLUMNS = ('', 'n', 'acc@t1', 'acc@t2', 'delta [95% interval]', 'i->c',
             'c->i', 'unchanged', 'truncated t1/t2')
 
@@ -22,7 +24,7 @@ def results_table(results: dict[str, Any]) -> str:
   stages = results['stages']
   rows = [_COLUMNS] + [
       _cells(title, stages[name])
-      for name, title in _TITLES.items() if name in stages
+      for name, title in TITLES.items() if name in stages
   ]
   widths = [max(map(len, column)) for column in zip(*rows)]
   lines = []
@@ -34,23 +36,16 @@ def results_table(results: dict[str, Any]) -> str:
 
 
 def _cells(title, stage):
+  percent, points = numbers.percent, numbers.points
   low, high = stage['delta_ci95']
   return (
       title,
       str(stage['n']),
-      _percent(stage['accuracy_t1']),
-      _percent(stage['accuracy_t2']),
-      f'{_points(stage["delta"])} [{_points(low)}, {_points(high)}]',
-      _percent(stage['i_to_c']),
-      _percent(stage['c_to_i']),
-      _percent(stage['unchanged']),
-      f'{_percent(stage["truncated_t1"])}/{_percent(stage["truncated_t2"])}',
+      percent(stage['accuracy_t1']),
+      percent(stage['accuracy_t2']),
+      f'{points(stage["delta"])} [{points(low)}, {points(high)}]',
+      percent(stage['i_to_c']),
+      percent(stage['c_to_i']),
+      percent(stage['unchanged']),
+      f'{percent(stage["truncated_t1"])}/{percent(stage["truncated_t2"])}',
   )
-
-
-def _percent(rate):
-  return f'{100 * rate:.1f}%'
-
-
-def _points(difference):
-  return f'{100 * difference:+.1f}'

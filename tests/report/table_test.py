@@ -1,6 +1,6 @@
 """The table of results."""
 
-from score_jax import report
+from score_jax.report import table as table_lib
 
 BASE = {
     'n': 1000, 'accuracy_t1': 0.4123, 'accuracy_t2': 0.4, 'delta': -0.0123,
@@ -14,7 +14,7 @@ BETTER = BASE | {
 
 
 def test_every_cell():
-  table = report.results_table(
+  table = table_lib.results_table(
       {'task': 'chain', 'stages': {'stage2': BETTER, 'base': BASE}})
   assert table.splitlines() == [
       '             n  acc@t1  acc@t2  delta [95% interval]  i->c  c->i  '
@@ -28,6 +28,6 @@ def test_every_cell():
 
 def test_stages_stand_in_the_order_of_training():
   stages = {'stage2': BASE, 'stage1': BASE, 'base': BASE}
-  lines = report.results_table({'stages': stages}).splitlines()
+  lines = table_lib.results_table({'stages': stages}).splitlines()
   assert [line[:8].strip() for line in lines[1:]] == [
       'base', 'Stage I', 'Stage II']

@@ -1,0 +1,118 @@
+"""Programs that a model wrote: what their tests say of them.
+
+Nothing here runs a program in this process, see `sandbox`. A pass cannot be
+faked: a program never shares a process with its tests, nor sees them, and only
+plain values come back from it, see `sandbox_wire`.
+"""
+
+import ast
+import hashlib
+import json
+import re
+import warnings
+
+from score_jax.grading import sandbox as sandbox_lib
+
+MAX_CHARACTERS = 100_000
+"""A longer text is no program that anybody asked for: it fails."""
+
+_FENCE = re.compile(r'```(?:python|py)3?[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)',
+                    re.DOTALL | re.IGNORECASE)
+_BEGIN, _DONE = '[BEGIN]', '[DONE]'
+
+
+def judge(
+    spec: str,
+    text: str,
+    *,
+    sandbox: str = 'auto',
+    cpu_s: float = 5.0,
+    wall_s: float = 20.0,
+    memory_bytes: int = 2**31,
+) -> str:
+  """What becomes of the program in a text.
+
+  Args:
+    spec: JSON of `tests`, a list of lines that assert something, or `test`, a
+      text that defines `check(candidate)`; and perhaps of `setup`, which runs
+      before them, `entry_point`, the function that is tested, and `prefix`,
+      what the text may go on from.
+    text: of a model, whatever it says.
+    sandbox: see `sandbox.choose`.
+    cpu_s: see `sandbox.Limits`; of the tests as well.
+    wall_s: same.
+    memory_bytes: same.
+
+  Returns:
+    'passed', 'failed', 'timeout' or 'crashed', see `sandbox.run`.
+
+  Raises:
+    ValueError: there are no tests, or the sandbox does not work here.
+  """
+  fields = json.loads(spec)
+  if not (fields.get('tests') or fields.get('test')):
+    raise ValueError("a program has to have 'tests' or a 'test'; mend the data")
+  if len(text) > MAX_CHARACTERS:
+    return 'failed'
+  if sandbox == 'auto':
+    sandbox = sandbox_lib.choose(sandbox).name
+  limits = sandbox_lib.Limits(cpu_s, wall_s, memory_bytes)
+  return sandbox_lib.run(sandbox, fields, program_of(text, fields), limits)
+
+
+def grade(spec: str, text: str, **limits) -> int:
+  """1 if the program in a text passes its tests, else 0.
+
+  Args:
+    spec: see `judge`.
+    text: same.
+    **limits: same.
+
+  Raises:
+    TimeoutError: it was too slow.
+    ValueError: see `judge`.
+  """
+  verdict = judge(spec, text, **limits)
+  if verdict == 'timeout':
+    raise TimeoutError
+  return int(verdict == 'passed')
+
+
+def program_of(text: str, spec: dict[str, str]) -> str:
+  """The program in a text, behind what it may go on from."""
+  program = _program(text)
+  prefix = spec.get('prefix')
+  return f'{prefix}\n{program}' if prefix else program
+
+
+def answer(text: str) -> str | None:
+  """A name that all spellings of the program in a text share.
+
+  Comments and layout make no difference. Nothing is run.
+
+  Returns:
+    32 hexadecimal digits; None if it is no program.
+  """
+  program = _program(text)
+  if len(text) > MAX_CHARACTERS or not program.strip():
+    return None
+  tree = _parse(program) or _parse(f'def _():\n{program}')  # Bare body.
+  return tree and hashlib.sha256(tree.encode()).hexdigest()[:32]
+
+
+def _program(text):
+  """The last fenced block, or what stands between the marks, if any do."""
+  fenced = _FENCE.findall(text)
+  if fenced:
+    return fenced[-1]
+  return text.partition(_DONE)[0].rpartition(_BEGIN)[2].strip('\n')
+
+
+def _parse(program):
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      return ast.dump(ast.parse(program))
+  # Of the last three: null characters; too many brackets in brackets.
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
+    return None

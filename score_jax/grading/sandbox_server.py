@@ -1,0 +1,173 @@
+"""Starts the processes of one program after the other, from a warm Python.
+
+Started by `sandbox` as `python -m score_jax.grading.sandbox_server NAME FD`, a
+process for each thread that grades. For each request it forks two that are
+confined in the same way: one for the tests and one for the program. It never
+sees a text of either, so that none can be found in the memory of a later one.
+"""
+
+import fcntl
+import importlib
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from typing import NamedTuple
+
+from score_jax.grading import sandbox_confine
+from score_jax.grading import sandbox_roles
+from score_jax.grading import sandbox_wire
+
+MAX_FILES = 64
+"""Of a program, in its scratch folder."""
+
+_UNCONFINED = 4  # Exit status of a process that could not be confined.
+_LOOK_S = 0.02  # Between looks at the scratch folder.
+_LAST_S = 1.0  # For a process that has ended to be found ended.
+# What programs often import, ready before they ask.
+_WARM = '''
+    abc array bisect calendar cmath collections copy dataclasses datetime
+    decimal enum fractions functools hashlib heapq itertools json math operator
+    random re statistics string threading typing
+'''.split()
+
+
+class _End(NamedTuple):
+  """How a process ended: by a signal, or with a status; after how long."""
+
+  signal: int
+  status: int
+  cpu_s: float
+
+  def out_of_time(self, limits: sandbox_confine.Limits) -> bool:
+    return self.signal == signal.SIGXCPU or (
+        self.signal == signal.SIGKILL and self.cpu_s >= limits.cpu_s)
+
+
+def main(name: str, fd: int):
+  """Answers requests until the pipe closes."""
+  pipe = socket.socket(fileno=fd)
+  try:
+    confine = sandbox_confine.prepare(name)
+  except ValueError as error:
+    pipe.sendall(json.dumps({'problem': str(error)}).encode())
+    return
+  for module in _WARM:
+    importlib.import_module(module)
+  pipe.sendall(json.dumps({'problem': None}).encode())
+  root = tempfile.mkdtemp(prefix='score_jax_')
+  os.chmod(root, 0o711)  # Nobody is let through.
+  try:
+    while True:
+      message, fds, _, _ = socket.recv_fds(pipe, 4096, 1)
+      if not message:
+        return
+      limits = sandbox_confine.Limits(**json.loads(message))
+      verdict = _run(confine, limits, os.path.join(root, 'scratch'), fds[0],
+                     pipe)
+      pipe.sendall(json.dumps({'verdict': verdict}).encode())
+  except OSError:  # The other side is gone.
+    return
+  finally:
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _run(confine, limits, scratch, spec_fd, pipe):
+  """The verdict on one program; '' if it was not run for want of a sandbox."""
+  os.mkdir(scratch, 0o700)
+  if os.geteuid() == 0:
+    os.chown(scratch, sandbox_confine.NOBODY, sandbox_confine.NOBODY)
+  one, other = socket.socketpair()
+  tests = _fork(lambda: confine(None, limits), '/', sandbox_roles.run_tests,
+                spec_fd, one.fileno())
+  program = _fork(lambda: confine(scratch, limits), scratch,
+                  sandbox_roles.run_program, other.fileno())
+  one.close()
+  other.close()
+  os.close(spec_fd)
+  try:
+    stopped = _wait(tests, limits.wall_s, scratch, pipe)
+  finally:
+    of_tests = _end(tests)
+    # A program whose end ended the tests has a moment to be found ended.
+    of_program = _end(program, of_tests.status == sandbox_wire.GONE)
+    shutil.rmtree(scratch, ignore_errors=True)
+  return stopped or _verdict(of_tests, of_program, limits)
+
+
+def _verdict(tests, program, limits):
+  if _UNCONFINED in (tests.status, program.status):
+    return ''
+  if tests.status == sandbox_roles.PASSED:
+    return 'passed'
+  if tests.out_of_time(limits) or program.out_of_time(limits):
+    return 'timeout'
+  is_crash = tests.signal or tests.status == sandbox_wire.GONE
+  return 'crashed' if is_crash else 'failed'
+
+
+def _fork(confine, folder, role, *fds):
+  """A confined process in which no file is open but the given ones."""
+  pid = os.fork()
+  if pid:
+    return pid
+  status = _UNCONFINED
+  try:
+    # Above all that is dealt out below.
+    null, *fds = [fcntl.fcntl(fd, fcntl.F_DUPFD, 16)
+                  for fd in (os.open(os.devnull, os.O_RDWR), *fds)]
+    for fd, old in enumerate([null] * 3 + fds):
+      os.dup2(old, fd)
+    os.closerange(3 + len(fds), os.sysconf('SC_OPEN_MAX'))
+    os.chdir(folder)
+    confine()
+    random.seed(0)  # The same verdict each time.
+    status = 1
+    role(*range(3, 3 + len(fds)))
+  finally:
+    os._exit(status)
+
+
+def _wait(tests, wall_s, scratch, pipe):
+  """Waits for the end of the tests; a verdict if they are to be stopped."""
+  deadline = time.monotonic() + wall_s
+  ended = os.pidfd_open(tests)
+  poll = select.poll()
+  poll.register(ended, select.POLLIN)
+  poll.register(pipe, select.POLLIN)
+  try:
+    while True:
+      ready = [fd for fd, _ in poll.poll(_LOOK_S * 1000)]
+      if ended in ready:
+        return ''
+      if ready or time.monotonic() > deadline:  # Or nobody waits any more.
+        return 'timeout'
+      if len(os.listdir(scratch)) > MAX_FILES:
+        return 'crashed'
+  finally:
+    os.close(ended)
+
+
+def _end(pid, is_ending=False):
+  """How a process ended, which it is made to."""
+  ended = os.pidfd_open(pid)
+  try:
+    if is_ending:
+      select.select([ended], [], [], _LAST_S)
+    signal.pidfd_send_signal(ended, signal.SIGKILL)  # Nothing if it has ended.
+    _, status, usage = os.wait4(pid, 0)
+  finally:
+    os.close(ended)
+  killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+  return _End(killed_by, -1 if killed_by else os.WEXITSTATUS(status),
+              usage.ru_utime + usage.ru_stime)
+
+
+if __name__ == '__main__':
+  main(sys.argv[1], int(sys.argv[2]))

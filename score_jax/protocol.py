@@ -1,0 +1,142 @@
+"""The protocol of every evaluation: all attempts at all problems, no oracle.
+
+Every problem is answered and then answered again, whether the first answer was
+right or not; nothing tells the model which (paper section 3.1).
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import dataclasses
+import math
+
+import jax
+import numpy as np
+
+from score_jax import actor as actor_lib
+from score_jax import keys
+from score_jax import metrics
+from score_jax import progress
+from score_jax import sharding
+from score_jax import shutdown
+from score_jax import types
+from score_jax.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """What became of attempts; rows are samples, problem-major.
+
+  Attributes:
+    texts: of every attempt, by row.
+    grades_BA: int32, 1 for a right attempt.
+    unchanged_B: bool, first and last attempt give one answer.
+    truncated_BA: bool, the attempt ran out of tokens.
+    length_BA: int32, tokens of the attempt.
+    timeouts, crashes: answers that could not be graded, see `pool.Grades`.
+    answers_per_s: grades a second, while there was something to grade.
+  """
+
+  texts: list[list[str]]
+  grades_BA: np.ndarray
+  unchanged_B: np.ndarray
+  truncated_BA: np.ndarray
+  length_BA: np.ndarray
+  timeouts: int
+  crashes: int
+  answers_per_s: float
+
+  def counts(self, chosen_B=slice(None)) -> dict[str, int]:
+    """See `metrics.count`, of all rows or of those that are chosen."""
+    return metrics.count(self.grades_BA[chosen_B], self.unchanged_B[chosen_B],
+                         self.truncated_BA[chosen_B])
+
+
+def attempt(
+    run: Run,
+    title: str,
+    params: types.Params,
+    problems: Sequence[types.Problem],
+    *,
+    samples: int = 1,
+    temperature: float = 0.0,
+    first_row: int = 0,
+    conversation: actor_lib.Conversation | None = None,
+) -> Outcome:
+  """Has a policy attempt problems, in batches.
+
+  A batch is graded while the devices are at the next one.
+
+  Args:
+    run: the run.
+    title: stands before the bar that shows how far it is.
+    params: the policy, on the mesh.
+    problems: at least one.
+    samples: rows a problem.
+    temperature: of sampling; 0 decodes greedily.
+    first_row: see `Actor.sample`; two studies with one number draw alike.
+    conversation: the task's own two attempts if None.
+
+  Raises:
+    shutdown.Stopped: between two batches, when asked to.
+  """
+  size = _batch_size(run, samples)
+  key = keys.purpose_key(run.config.seed, 'evaluation')
+
+  def sampled() -> Iterator[tuple[Sequence[types.Problem], types.Rollout]]:
+    for first in range(0, len(problems), size):
+      batch = problems[first : first + size]
+      filled = (list(batch) * size)[:size]
+      yield batch, run.actor.sample(
+          params, filled, key, 0, samples=samples, temperature=temperature,
+          first_row=first_row + first * samples, conversation=conversation)[0]
+
+  done, parts, total = 0, [], None
+  with progress.Progress(title, len(problems)) as bar:
+    for batch, rollout in _one_ahead(sampled()):
+      rows = slice(0, len(batch) * samples)
+      rollout = jax.tree.map(lambda x: x[rows], jax.device_get(rollout))
+      parts.append(run.actor.grade(batch, rollout)())
+      counts = parts[-1].counts
+      total = counts if total is None else metrics.add(total, counts)
+      rates = metrics.rates(total)
+      done += len(batch)
+      bar.update(done, {
+          'acc@t1': rates['accuracy_t1'], 'acc@t2': rates['accuracy_t2'],
+          'delta': rates['delta']})
+      if run.stop.requested:
+        raise shutdown.Stopped(
+            f'{title}: stopped after {done} of {len(problems)} problems; the '
+            'same command begins this evaluation again')
+  return _outcome(parts)
+
+
+def _batch_size(run, samples):
+  """Problems a batch: so many that its rows split evenly over the mesh."""
+  ways = math.prod(
+      run.mesh.shape[axis] for axis in sharding.LOGICAL_AXES['batch'])
+  return max(run.config.evaluation.batch_size // samples // ways, 1) * ways
+
+
+def _one_ahead(items: Iterable) -> Iterator:
+  """Each item, when the one after it has been made."""
+  last = []
+  for item in items:
+    yield from last
+    last = [item]
+  yield from last
+
+
+def _outcome(parts: Sequence[actor_lib.Graded]) -> Outcome:
+  rows = lambda of: np.concatenate([np.asarray(of(part)) for part in parts])
+  grades = [part.grades for part in parts]
+  answers = sum(len(g.grades) for g in grades)
+  return Outcome(
+      texts=[texts for part in parts for texts in part.texts],
+      grades_BA=rows(lambda part: part.grades_BA),
+      unchanged_B=rows(lambda part: part.unchanged_B),
+      truncated_BA=rows(lambda part: part.rollout.truncated_BA),
+      length_BA=rows(lambda part: part.rollout.length_BA),
+      timeouts=sum(g.timeouts for g in grades),
+      crashes=sum(g.crashes for g in grades),
+      answers_per_s=answers / max(sum(g.wall_s for g in grades), 1e-9))
