@@ -51,7 +51,8 @@ def math(config: ConfigDict):
   config.task.name = 'math'
   config.task.long_prompts = 'drop'
   _accelerator(config, prompts=64, samples=8)
-  config.rollout.update(prompt_buckets=(256, 512), attempt_tokens=(1024, 1024))
+  config.rollout.update(prompt_buckets=(256, 512, 1024),
+                        attempt_tokens=(1024, 1024))
   for stage in (config.stage1, config.stage2):
     stage.steps = 1500
     stage.optimizer.learning_rate = 5e-6
@@ -82,7 +83,8 @@ def code(config: ConfigDict):
   config.task.name = 'code'
   config.task.long_prompts = 'drop'
   _accelerator(config, prompts=16, samples=8)
-  config.rollout.update(prompt_buckets=(1024,), attempt_tokens=(512, 512))
+  config.rollout.update(prompt_buckets=(512, 1024, 1536),
+                        attempt_tokens=(512, 512))
   config.evaluation.split = 'humaneval'
   config.evaluation.studies = ('repair',)
   for stage in (config.stage1, config.stage2):
@@ -123,7 +125,7 @@ def smollm2_code(config: ConfigDict):
   config.task.name = 'code'
   config.task.long_prompts = 'drop'
   config.evaluation.split = 'humaneval'
-  config.rollout.prompt_buckets = (768,)
+  config.rollout.prompt_buckets = (512, 1024)
   config.rollout.attempt_tokens = (256, 256)
 
 

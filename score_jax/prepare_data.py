@@ -21,6 +21,7 @@ from absl import logging
 
 from score_jax import datasets
 from score_jax.datasets import base
+from score_jax.datasets import originals
 from score_jax.datasets import reading
 from score_jax.datasets import storage
 
@@ -50,7 +51,7 @@ def prepare(
     ValueError: files or rows are bad, or something else is in the way.
   """
   data_set = datasets.DATA_SETS[name]
-  contents = base.read(data_set, place, strict)
+  contents = originals.read(data_set, place, strict)
   folder = storage.version_folder(data_set, to)
   is_there = folder.exists()
   if not is_there:
@@ -76,7 +77,7 @@ def place_of(name: str, folder: pathlib.Path) -> pathlib.Path | None:
   place = datasets.find(name, folder)
   if place != folder or not data_set.MARK:
     return place
-  paths = [path for paths in base.files(data_set, folder).values()
+  paths = [path for paths in originals.files(data_set, folder).values()
            for path in paths]
   is_it = any(data_set.MARK in reading.read_bytes(path) for path in paths)
   return place if is_it else None

@@ -8,6 +8,7 @@ from score_jax.datasets import humaneval
 from score_jax.datasets import humanevalfix
 from score_jax.datasets import maths
 from score_jax.datasets import mbpp
+from score_jax.datasets import originals
 from score_jax.datasets import storage
 from score_jax.datasets import svamp
 
@@ -26,21 +27,21 @@ def find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
   data_set = DATA_SETS[name]
   places = [*(folder / inner for inner in data_set.FOLDERS), folder]
   return next((place for place in places
-               if any(base.files(data_set, place).values())), None)
+               if any(originals.files(data_set, place).values())), None)
 
 
 def load(name: str, folder: pathlib.Path) -> base.Contents | None:
   """A data set of a folder, prepared or as it came; None if it has neither.
 
   Raises:
-    ValueError: see `base.read` and `base.read_prepared`.
+    ValueError: see `originals.read` and `base.read_prepared`.
   """
   data_set = DATA_SETS[name]
   prepared = storage.version_folder(data_set, folder)
   if prepared.exists():
     return base.read_prepared(data_set, prepared)
   place = find(name, folder)
-  return base.read(data_set, place) if place else None
+  return originals.read(data_set, place) if place else None
 
 
 def file_names(name: str) -> str:

@@ -4,7 +4,7 @@ Where a text states its answer is looked for in this order:
 
 1. the paper's form (SCoRe, arXiv 2409.12917, prompts for MATH), `Final Answer:
    The final answer is $answer$. I hope it is correct.`; the last one;
-2. the last `\boxed{answer}`;
+2. the last `\boxed{answer}`, or `\fbox`;
 3. the last line `#### number`, as in the files of GSM8K;
 4. the last number in the text. A choice: small models seldom keep to a form.
 
@@ -19,9 +19,13 @@ import re
 MAX_DIGITS = 100
 """A longer number is nobody's answer, and slow to handle: it counts as none."""
 
-_FORM = 'final answer: the final answer is'
-_FORM_END = 'i hope it is correct'
-_BOX = r'\boxed{'
+_FORM = re.compile('final answer: the final answer is',
+                   re.ASCII | re.IGNORECASE)
+_FORM_END = re.compile('i hope it is correct', re.ASCII | re.IGNORECASE)
+# The first line, or more if a formula in dollars goes on.
+_LINE = re.compile(r'(?:[^$\\\n]|\\.|\$(?:[^$\\]|\\.)*+\$)*+')
+_BOX = re.compile(r'\\(?:boxed|fbox)(?![a-zA-Z])\s*+(?P<brace>\{?+)')
+_BRACE = re.compile(r'\\.|[{}]', re.DOTALL)
 
 # '1,234.5', '12', '.5'. `\d` takes the digits of every script, so that a number
 # in mixed scripts is one odd number, and not its ASCII part. Quantifiers are
@@ -33,8 +37,8 @@ _NUMBER = re.compile(
     r'(?<!\w)(?<!√)(?<!\\sqrt\{)'
     r'(?P<sign>(?<![\w)\]}%])[-+])?+(?:\\?[$€£])?+'
     rf'(?P<over>{_DIGITS})(?:/(?P<under>\d++))?+(?P<glued>(?:\.?\w++)*+)')
-_HASHES = re.compile(rf'^####[ \t]*+([-+]?\\?[$€£]?(?:{_DIGITS}))[ \t.]*+$',
-                     re.MULTILINE)
+HASHES = re.compile(rf'^####[ \t]*+([-+]?\\?[$€£]?(?:{_DIGITS}))[ \t.]*+$',
+                    re.MULTILINE)
 # Between two numbers, what makes one expression or a choice of them.
 _JOINER = re.compile(
     r'[ \t]*+(?:\*\*|[-+*/^×÷·,;]|and|\\(?:times|cdot|div))?+[ \t]*+|:')
@@ -66,7 +70,7 @@ def final_number(text: str) -> str | None:
   """
   for pattern, replacement in _REWRITINGS:
     text = pattern.sub(replacement, text)
-  stated = _statement(text)
+  stated = statement(text)
   if stated is None:
     return _last_number(text)
   return _only_number(stated.rpartition('=')[2])
@@ -89,24 +93,33 @@ def equal_numbers(gold: str, text: str) -> int:
   return int(final_number(text) == number)
 
 
-def _statement(text: str) -> str | None:
-  """What stands where the text states its answer; None if it does not."""
-  _, form, behind = text.lower().rpartition(_FORM)
+def statement(text: str, hashes: re.Pattern[str] = HASHES) -> str | None:
+  """What stands where a text states its answer; None if it does not.
+
+  Args:
+    text: any text.
+    hashes: a line `#### answer`, the answer in its only group.
+  """
+  *_, form = [None, *_FORM.finditer(text)]
   if form:
-    return behind.partition(_FORM_END)[0].strip(': \n').partition('\n')[0]
-  _, box, behind = text.rpartition(_BOX)
+    behind = _FORM_END.split(text[form.end():], maxsplit=1)[0].strip(': \n')
+    line = _LINE.match(behind).group()
+    return line if behind[len(line):][:1] != '$' else behind.partition('\n')[0]
+  *_, box = [None, *_BOX.finditer(text)]
   if box:
-    return _up_to_closing_brace(behind)
-  hashes = _HASHES.findall(text)
-  return hashes[-1] if hashes else None
+    behind = text[box.end():]
+    return _up_to_closing_brace(behind) if box['brace'] else re.match(
+        r'[^$\s]*+', behind).group()
+  found = hashes.findall(text)
+  return found[-1] if found else None
 
 
 def _up_to_closing_brace(text: str) -> str:
   depth = 1
-  for index, character in enumerate(text):
-    depth += (character == '{') - (character == '}')
+  for brace in _BRACE.finditer(text):
+    depth += (brace.group() == '{') - (brace.group() == '}')
     if not depth:
-      return text[:index]
+      return text[:brace.start()]
   return ''  # Cut off: what it would have said is not known.
 
 

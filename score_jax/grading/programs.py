@@ -2,7 +2,8 @@
 
 Nothing here runs a program in this process, see `sandbox`. A pass cannot be
 faked: a program never shares a process with its tests, nor sees them, and only
-plain values come back from it, see `sandbox_wire`.
+plain values come back from it, see `sandbox_wire`. What it is given are copies:
+tests see what it returns, and not what it does to its arguments.
 """
 
 import ast
@@ -16,8 +17,11 @@ from score_jax.grading import sandbox as sandbox_lib
 MAX_CHARACTERS = 100_000
 """A longer text is no program that anybody asked for: it fails."""
 
-_FENCE = re.compile(r'```(?:python|py)3?[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)',
-                    re.DOTALL | re.IGNORECASE)
+# Blocks that say Python, then any. One that is cut off goes to the end.
+_FENCES = tuple(
+    re.compile(rf'^[ \t]*```{kind}[ \t]*\n(.*?)(?:\n[ \t]*```[ \t]*$|\Z)',
+               re.DOTALL | re.IGNORECASE | re.MULTILINE)
+    for kind in ('(?:python|py)3?', ''))
 _BEGIN, _DONE = '[BEGIN]', '[DONE]'
 
 
@@ -102,9 +106,9 @@ def answer(text: str) -> str | None:
 
 def _program(text):
   """The last fenced block, or what stands between the marks, if any do."""
-  fenced = _FENCE.findall(text)
-  if fenced:
-    return fenced[-1]
+  for fence in _FENCES:
+    if found := fence.findall(text):
+      return found[-1]
   return text.partition(_DONE)[0].rpartition(_BEGIN)[2].strip('\n')
 
 

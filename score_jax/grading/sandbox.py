@@ -50,6 +50,28 @@ _WAY_OUT = ("install pyseccomp and libseccomp2 (and bubblewrap, if the kernel "
 _START_S = 120.0  # For imports, on a machine that does much else.
 _LAST_S = 5.0  # Beyond the limit of a program, for its end.
 
+# What a program can do in it, of what `_PROBE` tries; None: it may do anything.
+_GETS_OUT = {'landlock': [], 'bubblewrap': [], 'seccomp': ['read'],
+             'none': None}
+_PROBE = '''
+import os, socket
+
+def out(outside, secret):
+  found = []
+  def tries(what, function):
+    try:
+      function()
+      found.append(what)
+    except OSError:
+      pass
+  tries('network', socket.socket)
+  tries('write', lambda: open(outside, 'w'))
+  tries('read', lambda: open(secret).read())
+  tries('process', lambda: os.fork() or os._exit(0))
+  tries('signal', lambda: os.kill(os.getppid(), 0))
+  import colorsys  # Python's own files can be read.
+  return found
+'''
 _PROBE_LIMITS = Limits(10.0, 60.0, 2**30)
 
 _mine = threading.local()  # One server of each kind for a thread.
@@ -116,6 +138,24 @@ def run(name: str, spec: dict, program: str, limits: Limits) -> str:
   except BaseException:
     servers.pop(name).close()
     raise
+
+
+def _problem(name):
+  """Why a sandbox does not work here; None if it does."""
+  if name == 'bubblewrap' and not shutil.which('bwrap'):
+    return 'bwrap is not installed'
+  with tempfile.TemporaryDirectory() as folder:
+    os.chmod(folder, 0o777)
+    secret = pathlib.Path(folder, 'secret')
+    secret.write_text('')
+    secret.chmod(0o666)
+    call = f'out({os.path.join(folder, "new")!r}, {str(secret)!r})'
+    test = f'found = {call}\nassert {_GETS_OUT[name]} in (None, found)'
+    try:
+      verdict = run(name, {'tests': [test]}, _PROBE, _PROBE_LIMITS)
+    except RuntimeError as error:
+      return str(error)
+  return None if verdict == 'passed' else f'a program in it {verdict}'
 
 
 class _Server:
@@ -190,43 +230,3 @@ def _wrap(name):
   return ['bwrap', '--unshare-all', '--die-with-parent', '--uid',
           str(sandbox_confine.NOBODY), '--gid', str(sandbox_confine.NOBODY),
           '--tmpfs', '/tmp', *binds, '--dev', '/dev', '--chdir', '/']
-
-
-_PROBE = '''
-import os, socket
-
-def out(outside, secret):
-  found = []
-  def tries(what, function):
-    try:
-      function()
-      found.append(what)
-    except OSError:
-      pass
-  tries('network', socket.socket)
-  tries('write', lambda: open(outside, 'w'))
-  tries('read', lambda: open(secret).read())
-  tries('process', lambda: os.fork() or os._exit(0))
-  tries('signal', lambda: os.kill(os.getppid(), 0))
-  import colorsys  # Python's own files can be read.
-  return found
-'''
-
-
-def _problem(name):
-  """Why a sandbox does not work here; None if it does."""
-  if name == 'bubblewrap' and not shutil.which('bwrap'):
-    return 'bwrap is not installed'
-  expected = {'none': None, 'seccomp': ['read']}.get(name, [])
-  with tempfile.TemporaryDirectory() as folder:
-    os.chmod(folder, 0o777)
-    secret = pathlib.Path(folder, 'secret')
-    secret.write_text('')
-    secret.chmod(0o666)
-    call = f'out({os.path.join(folder, "new")!r}, {str(secret)!r})'
-    test = f'found = {call}\nassert {expected} in (None, found), found'
-    try:
-      verdict = run(name, {'tests': [test]}, _PROBE, _PROBE_LIMITS)
-    except RuntimeError as error:
-      return str(error)
-  return None if verdict == 'passed' else f'a program in it {verdict}'

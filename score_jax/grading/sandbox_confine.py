@@ -4,7 +4,7 @@ Everything here is of the kernel and needs no privilege. The file reads in the
 order in which `confine` goes:
 
 limits: processor time, address space, size of a file, open files, processes.
-user: root becomes nobody, who can read what root can; others stay who they are.
+user: root becomes nobody, who can still read all; others stay who they are.
 Landlock: no file can be opened but those of Python (to read) and those in a
   scratch folder, in which no folder can be made, so that it is easily emptied.
 seccomp: system calls that are not in a list do not exist. What is missing from
@@ -13,6 +13,7 @@ seccomp: system calls that are not in a list do not exist. What is missing from
 """
 
 from collections.abc import Callable
+import contextlib
 import ctypes
 import errno
 import math
@@ -46,26 +47,32 @@ _NETWORK, _SCOPES = 0b11, 0b11  # From ABI 4 and 6: TCP; signals, sockets.
 
 _CLONE_THREAD = 0x10000
 # Of a program that reads, computes and waits.
-_CALLS = '''
-    access arch_prctl brk clock_getres clock_gettime clock_nanosleep close
-    close_range dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait
-    eventfd2 exit exit_group faccessat faccessat2 fadvise64 fstat fstatfs futex
-    futex_waitv getcpu getcwd getdents getdents64 getegid geteuid getgid
-    getgroups getpgrp getpid getppid getrandom getresgid getresuid getrusage
-    getsid gettid gettimeofday getuid lseek lstat madvise membarrier mincore
-    mmap mprotect mremap munmap nanosleep newfstatat pipe pipe2 poll ppoll
-    pread64 preadv pselect6 read readlink readlinkat readv restart_syscall rseq
-    rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend
-    rt_sigtimedwait sched_getaffinity sched_getparam sched_get_priority_max
-    sched_get_priority_min sched_getscheduler sched_yield select
-    set_robust_list set_tid_address sigaltstack stat statfs statx sysinfo time
-    times uname write writev alarm getitimer setitimer
-'''.split()
+_CALLS = (
+    'access', 'arch_prctl', 'brk', 'clock_getres', 'clock_gettime',
+    'clock_nanosleep', 'close', 'close_range', 'dup', 'dup2', 'dup3',
+    'epoll_create1', 'epoll_ctl', 'epoll_pwait', 'epoll_wait', 'eventfd2',
+    'exit', 'exit_group', 'faccessat', 'faccessat2', 'fadvise64', 'fstat',
+    'fstatfs', 'futex', 'futex_waitv', 'getcpu', 'getcwd', 'getdents',
+    'getdents64', 'getegid', 'geteuid', 'getgid', 'getgroups', 'getpgrp',
+    'getpid', 'getppid', 'getrandom', 'getresgid', 'getresuid', 'getrusage',
+    'getsid', 'gettid', 'gettimeofday', 'getuid', 'lseek', 'lstat', 'madvise',
+    'membarrier', 'mincore', 'mmap', 'mprotect', 'mremap', 'munmap',
+    'nanosleep', 'newfstatat', 'pipe', 'pipe2', 'poll', 'ppoll', 'pread64',
+    'preadv', 'pselect6', 'read', 'readlink', 'readlinkat', 'readv',
+    'restart_syscall', 'rseq', 'rt_sigaction', 'rt_sigpending',
+    'rt_sigprocmask', 'rt_sigreturn', 'rt_sigsuspend', 'rt_sigtimedwait',
+    'sched_getaffinity', 'sched_getparam', 'sched_get_priority_max',
+    'sched_get_priority_min', 'sched_getscheduler', 'sched_yield', 'select',
+    'set_robust_list', 'set_tid_address', 'sigaltstack', 'stat', 'statfs',
+    'statx', 'sysinfo', 'time', 'times', 'uname', 'write', 'writev', 'alarm',
+    'getitimer', 'setitimer',
+)
 # And that writes files, where something else says which.
-_FILE_CALLS = '''
-    creat fdatasync fsync ftruncate open openat pwrite64 pwritev rename renameat
-    renameat2 truncate unlink unlinkat
-'''.split()
+_FILE_CALLS = (
+    'creat', 'fdatasync', 'fsync', 'ftruncate', 'open', 'openat', 'pwrite64',
+    'pwritev', 'rename', 'renameat', 'renameat2', 'truncate', 'unlink',
+    'unlinkat',
+)
 _FCNTL = (0, 1, 2, 3, 4, 1030)  # Copies of, and flags of, what is open.
 _IOCTL = (0x5401, 0x5413, 0x5421, 0x5450, 0x5451)  # Is it a terminal; flags.
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -138,7 +145,8 @@ def _become_nobody():
 def readable() -> list[str]:
   """Files and folders that Python needs for its imports."""
   paths = sysconfig.get_paths()
-  wanted = [paths[key] for key in ('stdlib', 'platstdlib', 'purelib', 'platlib')]
+  wanted = [paths['stdlib'], paths['platstdlib'], paths['purelib'],
+            paths['platlib']]
   wanted += [os.path.join(sys.base_prefix, 'lib'), '/lib', '/lib64', '/usr/lib',
              '/usr/lib64', '/usr/share/zoneinfo', '/etc/ld.so.cache',
              '/dev/null', '/dev/urandom']
@@ -207,10 +215,9 @@ def _filter(may_write):
   rules = seccomp.SyscallFilter(seccomp.ERRNO(errno.ENOSYS))
 
   def allow(call, *conditions):
-    try:
+    # Some are not of this machine, or too new for its libseccomp.
+    with contextlib.suppress(OSError):
       rules.add_rule(seccomp.ALLOW, call, *conditions)
-    except OSError:  # Not a call of this machine, or too new for libseccomp.
-      pass
 
   for call in (*_CALLS, *(_FILE_CALLS if may_write else ())):
     allow(call)

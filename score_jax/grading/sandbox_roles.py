@@ -26,7 +26,7 @@ _OPERATIONS = {
     'call': lambda function, /, *rest, **named: function(*rest, **named),
     'get': getattr, 'set': setattr, 'iter': iter, 'next': next, 'len': len,
     'bool': bool, 'item': lambda held, key: held[key], 'repr': repr,
-    'str': str, 'contains': lambda held, item: item in held,
+    'str': str,
 }
 
 

@@ -31,11 +31,12 @@ _UNCONFINED = 4  # Exit status of a process that could not be confined.
 _LOOK_S = 0.02  # Between looks at the scratch folder.
 _LAST_S = 1.0  # For a process that has ended to be found ended.
 # What programs often import, ready before they ask.
-_WARM = '''
-    abc array bisect calendar cmath collections copy dataclasses datetime
-    decimal enum fractions functools hashlib heapq itertools json math operator
-    random re statistics string threading typing
-'''.split()
+_WARM = (
+    'abc', 'array', 'bisect', 'calendar', 'cmath', 'collections', 'copy',
+    'dataclasses', 'datetime', 'decimal', 'enum', 'fractions', 'functools',
+    'hashlib', 'heapq', 'itertools', 'json', 'math', 'operator', 'random',
+    're', 'statistics', 'string', 'threading', 'typing',
+)
 
 
 class _End(NamedTuple):

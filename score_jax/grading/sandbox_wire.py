@@ -7,10 +7,10 @@ where it is. So the program never sees what is expected of it, and nothing that
 it sends can be more than data: not an object that equals everything, nor code.
 """
 
-from collections.abc import Callable
-from collections.abc import Mapping
 import builtins
 import collections
+from collections.abc import Callable
+from collections.abc import Mapping
 import contextlib
 import datetime
 import decimal
@@ -67,7 +67,8 @@ _TYPES = {kind.__name__: kind for kind, _, _ in _KINDS}
 class Remote:
   """An object of the other process.
 
-  It equals itself and nothing else, whatever the other process says.
+  It equals itself and nothing else, whatever the other process says; what is in
+  it is found by going through it.
   """
 
   __slots__ = ('_peer', '_number')
@@ -101,9 +102,6 @@ class Remote:
 
   def __getitem__(self, key):
     return self._peer.ask('item', self, key)
-
-  def __contains__(self, item):
-    return self._peer.ask('contains', self, item)
 
   def __repr__(self):
     return self._peer.ask('repr', self)

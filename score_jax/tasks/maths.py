@@ -11,11 +11,7 @@ import json
 from score_jax import config as config_lib
 from score_jax.datasets import base as datasets_base
 from score_jax.grading import answers
-try:  # STUB
-  from score_jax.grading import maths as maths_grading  # noqa
-except ImportError:
-  import types as _t
-  maths_grading = _t.SimpleNamespace(grade=None, answer=None)
+from score_jax.grading import maths as maths_grading
 from score_jax.tasks import base
 from score_jax.tasks import folders
 from score_jax.tasks import maths_prompts

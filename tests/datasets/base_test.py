@@ -9,6 +9,7 @@ import pytest
 
 from score_jax import datasets
 from score_jax.datasets import base
+from score_jax.datasets import originals
 from score_jax.datasets import reading
 from score_jax.datasets import storage
 from tests.datasets import mini
@@ -250,23 +251,23 @@ def test_checksums(root, monkeypatch):
   train, test = (root / 'gsm8k' / f'{name}.jsonl' for name in ('train', 'test'))
   digest = lambda path: hashlib.sha256(path.read_bytes()).hexdigest()
   with pytest.raises(reading.BadData) as error:
-    base.read(data_set, root / 'gsm8k', strict=True)
+    originals.read(data_set, root / 'gsm8k', strict=True)
   assert error.value.lines == [
       'train.jsonl: its sha256 is not a known one',
       'test.jsonl: its sha256 is not a known one']
   monkeypatch.setattr(data_set, 'SHA256', {digest(test): 'test'})
-  assert base.read(data_set, root / 'gsm8k').checked == {
+  assert originals.read(data_set, root / 'gsm8k').checked == {
       'train': False, 'test': True}
   monkeypatch.setattr(data_set, 'SHA256', {
       digest(train): 'train', digest(test): 'test'})
-  contents = base.read(data_set, root / 'gsm8k', strict=True)
+  contents = originals.read(data_set, root / 'gsm8k', strict=True)
   assert contents.notes == (
       'gsm8k: train.jsonl: 40 of the 7473 rows of the split',
       'gsm8k: test.jsonl: 2 of the 1319 rows of the split')
   monkeypatch.setattr(data_set, 'SHA256', {digest(train): 'test'})
   with pytest.raises(reading.BadData,
                      match='train.jsonl is a file of test, not of train'):
-    base.read(data_set, root / 'gsm8k')
+    originals.read(data_set, root / 'gsm8k')
 
 
 def test_a_split_is_checked_if_all_of_its_files_are(root, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from score_jax import datasets
 from score_jax.datasets import base
+from score_jax.datasets import originals
 from score_jax.tasks import code_prompts
 from tests import real_data
 
@@ -35,7 +36,7 @@ NOTES = {
 @functools.cache
 def _load(name):
   data_set = datasets.DATA_SETS[name]
-  return base.read(data_set, real_data.folder(data_set.FOLDERS[-1]),
+  return originals.read(data_set, real_data.folder(data_set.FOLDERS[-1]),
                    strict=True)
 
 
