@@ -44,9 +44,10 @@ _UNITS = {
     for name in spellings}
 
 # With one of these, the words behind a number are more than its unit.
-_TELLING = frozenset(
-    'or not is if but no maybe base plus minus times half dozen hundred '
-    'thousand million billion factorial squared cubed'.split(' '))
+_TELLING = frozenset((
+    'not', 'no', 'is', 'if', 'but', 'maybe', 'base', 'plus', 'minus', 'times',
+    'half', 'dozen', 'hundred', 'thousand', 'million', 'billion', 'factorial',
+    'squared', 'cubed'))
 _PLAIN_UNITS = '|'.join(sorted(
     (re.escape(name) for name in _UNITS if len(name) > 1),
     key=len, reverse=True))
@@ -67,6 +68,8 @@ _REWRITINGS = [(re.compile(pattern), to) for pattern, to in (
     (rf'\{{({_THOUSANDS})\}}', lambda found: found.group().replace(',', '')),
     (rf'^([^\d,(\[{{]*+)({_THOUSANDS})(?![\d,])(?=[^,]*+$)',
      lambda found: found[1] + found[2].replace(',', '')),
+    (r'\\mathrm\s*+\{(?:\\[,; ]|[~ ])*+([a-zA-Z. ]{2,}+)\}',
+     lambda found: _quoted(found[1])),
     # How it looks, and not what it says.
     (r'\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|boldsymbol|'
      r'math(?:rm|bf|bb|sf|it)|boxed|fbox|rm|bf)(?![a-zA-Z])\.?', ''),
@@ -83,7 +86,7 @@ _REWRITINGS = [(re.compile(pattern), to) for pattern, to in (
      rf'{_OPEN}\1{_CLOSE}\2'),
     (r'(?<=[\d})])\s++([a-z]{3,}(?: [a-z]+)*+)[\s.]*+$',
      lambda found: _quoted(found[1])),
-    (r'^[a-zA-Z]{3,}(?: [a-zA-Z]+)+$', lambda found: _quoted(found[0])),
+    (r'^[a-zA-Z]{3,}(?: [a-zA-Z]+)+\.?$', lambda found: _quoted(found[0])),
     (r'(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])', ','), (r',\s*+,', ','),
     (r'(?<![\d}])(\d++)\s++(\d++)\s*+/\s*+(\d++)', r'\1\\frac{\2}{\3}'),
     (r'(?<=\d)\s++(?=\d)', '?'),  # `3 4` is not 34, nor anything else.
@@ -156,9 +159,10 @@ def _quoted(words: str) -> str:
   bare = ' '.join(words.split())
   if bare.strip(', ') in ('and', 'or'):
     return ','
-  if not re.fullmatch('[a-zA-Z][a-zA-Z. ]*', bare):
+  found = re.fullmatch(r'\(?([a-zA-Z][a-zA-Z. ]*)\)?', bare)
+  if not found or re.search(r'\b(?:and|or)\b', bare):
     return words
-  return f'{_OPEN}{bare}{_CLOSE}'
+  return f'{_OPEN}{found[1]}{_CLOSE}'
 
 
 def _braced(tokens: Tokens) -> Tokens:
@@ -268,7 +272,7 @@ def _single(text) -> Form:
   words = _WORDS.fullmatch(text)
   if words or _LETTERS.fullmatch(text):
     words = words[1] if words else text
-    return Form('words', words.replace('.', '').casefold())
+    return Form('words', words.replace('.', '').upper())
   text, unit = _apart(text)
   text = text.removeprefix('+')
   numeral = _BASED.fullmatch(text)

@@ -13,6 +13,8 @@ compares. What it cannot be trusted with is refused before, or after:
 
 - a gold number asks for a number: `7+5`, `\sqrt{16}` and `8/2` are left to be
   worked out, `6/8`, `0.75` and `1\frac12` are not;
+- an expression that has more in it than the gold one, as has the problem it
+  came from: `4\pi+8\pi` for `12\pi`, `\sqrt{50}+\sqrt{18}` for `8\sqrt{2}`;
 - variables, functions, factorials and large exponents that the gold answer does
   not have; another number of factors, as the task may be to factor or expand;
 - approximations: 0.33 is not 1/3, and no decimal is \pi.
@@ -39,6 +41,10 @@ _COMMAND = re.compile(r'\\[a-zA-Z]+|!|\||_|\^\{[^{}]*\^')
 _HARMLESS = frozenset([r'\frac', r'\sqrt', r'\pi', r'\cdot', r'\infty'])
 _LETTER = re.compile(r'(?<![a-zA-Z\\])[a-zA-Z]+')
 _EXPONENT = re.compile(r'\^\{[^{}]*?(\d+)[^{}]*\}')
+# What is in a group counts: powers, sums, roots, letters, products of numbers.
+_STEP = re.compile(
+    r'((?<=\d)\\cdot(?=\d))|\\(?:frac|cdot)|'
+    r'(\\[a-zA-Z]+|\^|(?<=[^({])[-+]|(?<=[\d)])\((?=\d+\))|[a-zA-Z])')
 _DECIMAL = re.compile(r'(\d*)\.(\d+)')
 _MIXED = re.compile(r'(?<![\d.}])(\d+)(\\frac\{\d+\}\{\d+\})')
 
@@ -151,7 +157,8 @@ def _equal_equations(*sides) -> bool:
     import sympy
     left, right, found_left, found_right = map(_expression, spelled)
     ratio = sympy.cancel((left - right) / (found_left - found_right))
-    return bool(ratio.is_number and ratio.is_finite and ratio != 0)
+    return bool((left - right).free_symbols and ratio.is_number
+                and ratio.is_finite and ratio != 0)
   except (MemoryError, TimeoutError):
     raise
   except Exception:
@@ -161,7 +168,7 @@ def _equal_equations(*sides) -> bool:
 def _equal_expressions(gold: str, found: str) -> bool:
   if gold == found:
     return True
-  if not _is_harmless(gold, found):
+  if not _is_harmless(gold, found) or _steps(found) > _steps(gold):
     return False
   try:
     return _equal_values(_expression(gold), _expression(found))
@@ -175,8 +182,7 @@ def _is_harmless(gold: str, found: str) -> bool:
   """Whether an expression has nothing that the gold one does not call for."""
   if len(found) > _MAX_LENGTH or not found.isascii() or '\x01' in found:
     return False
-  if set(_LETTER.findall(found)) != set(_LETTER.findall(gold)) and (
-      _letters(found) != _letters(gold)):
+  if _letters(found) != _letters(gold):
     return False
   if set(_COMMAND.findall(found)) - set(_COMMAND.findall(gold)) - _HARMLESS:
     return False
@@ -187,6 +193,11 @@ def _is_harmless(gold: str, found: str) -> bool:
       for exponent in exponents)
 
 
+def _steps(latex) -> int:
+  """How much there is in an expression that could be worked out."""
+  return sum(found.lastindex is not None for found in _STEP.finditer(latex))
+
+
 def _letters(latex) -> set[str]:
   return set(''.join(_LETTER.findall(latex)))
 
@@ -194,11 +205,16 @@ def _letters(latex) -> set[str]:
 def _expression(latex: str):
   """What math-verify reads in it; IndexError if it is nothing."""
   import math_verify
+  import sympy
   logging.getLogger('math_verify').setLevel(logging.ERROR)
   latex = _MIXED.sub(r'(\1+\2)', _DECIMAL.sub(_exact, latex))
-  return math_verify.parse(
+  parsed = math_verify.parse(
       f'${latex}$', [math_verify.LatexExtractionConfig()],
       fallback_mode='no_fallback', parsing_timeout=None)[0]
+  # It takes i for a variable, with different assumptions in different places.
+  return parsed.subs({
+      symbol: sympy.I if symbol.name == 'i' else sympy.Symbol(symbol.name)
+      for symbol in parsed.free_symbols})
 
 
 def _exact(decimal) -> str:

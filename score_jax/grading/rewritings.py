@@ -8,7 +8,7 @@ from collections.abc import Callable
 import fractions
 import re
 
-_SCALAR = re.compile(r'[^,=<>:&]*')
+_SCALAR = re.compile(r'(?!.*\\(?:text|mbox|cup|begin|approx|le))[^,=<>:&]*')
 _WHOLE = re.compile(r'\d{4,}')
 _FRACTION = re.compile(r'(-?)\\[dt]?frac\{(\d+)\}\{(\d+)\}')
 _MIXED = re.compile(r'(\d+)\s*\\[dt]?frac\{(\d+)\}\{(\d+)\}')
@@ -68,8 +68,7 @@ RULES = {
     'parentheses in LaTeX': lambda gold: rf'\({gold}\)',
     'display style': lambda gold: rf'\displaystyle {gold}',
     'box in it': lambda gold: rf'\boxed{{{gold}}}',
-    'is x': lambda gold: f'x = {gold}' if _SCALAR.fullmatch(gold) and not (
-        re.search(r'\\text|\\mbox|\\cup|\\begin|\\approx', gold)) else gold,
+    'is x': _whole(_SCALAR, lambda found: f'x = {found[0]}'),
     'without x': _replaced(r'^[a-z] ?= ?(?=\S+$)', ''),
     'dfrac': _replaced(r'\\[tc]?frac', r'\\dfrac'),
     'tfrac': _replaced(r'\\[dc]?frac', r'\\tfrac'),

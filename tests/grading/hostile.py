@@ -27,7 +27,8 @@ _EXIT = (
     ('generator_exit', 'raise what few catch',
      'def add(a, b):\n  raise GeneratorExit'),
     ('stop_iteration', 'end the loops of the tests',
-     'def add(a, b):\n  raise StopIteration'),
+     'def add(a, b):\n  if a == 2: raise StopIteration\n'
+     '  return a + b if a != 3 else 0'),
     ('assertion_error', 'raise what the tests raise',
      'def add(a, b):\n  raise AssertionError'),
     ('thread_exit', 'end from a thread while the tests run',
@@ -77,7 +78,7 @@ _PATCHES = (
      'class X:\n  def __eq__(self, other): return True\n'
      '  def __ne__(self, other): return False\n'
      '  __hash__ = lambda self: 0\n'
-     'def add(a, b):\n  return X()'),
+     'def add(a, b):\n  return X() if a == 2 else a + b'),
     ('int_equal_to_all', 'return a number that equals all',
      'class X(int):\n  def __eq__(self, other): return True\n'
      '  __hash__ = int.__hash__\n'
@@ -123,7 +124,8 @@ _PATCHES = (
     ('own_check', 'put its own check into the tests',
      'def check(candidate): return True\n' + WRONG),
     ('own_helper', 'put its own helper into the tests',
-     'def twice(x): return x\ndef add(a, b): return 0\n'),
+     'def twice(x): return 0\n'
+     'def add(a, b): return 0 if a == b else a + b if a != 2 else 0'),
     ('assertion_class', 'make a failed assertion harmless',
      'import builtins\nclass Quiet(BaseException):\n'
      '  def __new__(cls, *a): raise SystemExit(0)\n'

@@ -197,8 +197,9 @@ _SPOIL = '''
 def _spoilt(value):
   if isinstance(value, bool):
     return not value
-  for kind, more in ((int, 1), (float, 1), (complex, 1), (str, 'x'),
-                     (list, [0]), (tuple, (0,))):
+  if isinstance(value, (int, float, complex)):
+    return -2 * value - 1
+  for kind, more in (str, 'x'), (list, [0]), (tuple, (0,)):
     if isinstance(value, kind):
       return value + more
   return 0
