@@ -24,14 +24,16 @@ def check(run: Run):
     studies.STUDIES[study].check(run)
 
 
-def evaluate(run: Run, stage: str, params: types.Params, step: int) -> dict:
+def evaluate(
+    run: Run, stage: str, params: types.Params, step: int | None
+) -> dict:
   """Evaluates a policy, and writes transcripts and results.
 
   Args:
     run: the run.
     stage: the name under which results are kept.
     params: the policy, on the mesh.
-    step: updates of the stage that it has had.
+    step: updates of the stage that it has had; None of given weights.
 
   Returns:
     What `results.json` holds of this stage: `metrics.summary`, by tag too

@@ -17,11 +17,11 @@ class Found(NamedTuple):
 
   Attributes:
     params: all weights; for Stages I and II with LoRA the adapters.
-    step: updates; those of a whole stage where weights were named for it.
+    step: updates; None of weights that were given.
   """
 
   params: types.Params
-  step: int
+  step: int | None
 
 
 def stages_of(config: config_lib.Config) -> tuple[str, ...]:
@@ -42,14 +42,13 @@ def train_all(run: Run) -> dict:
   model = run.config.model
   params = reference = None
   for stage in stages_of(run.config):
-    trained = ready(run, stage)
-    if trained is None:
-      trained = _train(run, stage, params, reference)
-    params = trained
+    trained = ready(run, stage) or _train(run, stage, params, reference)
+    params = trained.params
     if stage == 'base':
-      reference = run.reference(trained)  # Of both (paper Eq. 2 to 4).
-      params = run.start(trained)
-    _evaluate_once(run, stage, decoder.policy(model, reference, params))
+      reference = run.reference(params)  # Of both (paper Eq. 2 to 4).
+      params = run.start(params)
+    _evaluate_once(run, stage, decoder.policy(model, reference, params),
+                   trained.step)
   return run.writer.read_results()
 
 
@@ -69,9 +68,9 @@ def evaluate_all(run: Run) -> dict:
     if found is None or (stage != 'base' and model.lora.rank and base is None):
       run.say(f'{stage}: no checkpoint; skipped')
       continue
-    steps = run.settings(stage).steps
-    if found.step < steps:
-      run.say(f'{stage}: as it is after step {found.step} of {steps}')
+    if not _is_whole(run, stage, found):
+      run.say(f'{stage}: as it is after step {found.step} of '
+              f'{run.settings(stage).steps}')
     params = found.params
     if model.lora.rank and stage == 'base':
       base, params = params, run.fresh_adapters()
@@ -84,30 +83,33 @@ def evaluate_all(run: Run) -> dict:
   return run.writer.read_results()
 
 
-def ready(run: Run, stage: str) -> types.Params | None:
+def ready(run: Run, stage: str) -> Found | None:
   """What a stage has trained to its end, or was given; None if neither."""
   found = newest(run, stage)
-  if found is None or found.step < run.settings(stage).steps:
-    return None
-  return found.params
+  return found if found and _is_whole(run, stage, found) else None
 
 
 def newest(run: Run, stage: str) -> Found | None:
   """What a stage was given, or has trained so far; None if neither."""
-  config, steps = run.config, run.settings(stage).steps
+  config = run.config
   if stage == 'base' and config.model.checkpoint:
     run.say(f'base: weights from {config.model.checkpoint}')
-    return Found(run.loaded_params(), steps)
+    return Found(run.loaded_params(), None)
   if stage == 'stage1' and config.stage1.checkpoint:
     run.say(f'stage1: weights from {config.stage1.checkpoint}')
-    return Found(_named_stage1(run).params, steps)
+    return Found(_named_stage1(run).params, None)
   folder = run.folder / 'checkpoints' / stage
-  found = _last_state(run, stage, folder)
-  if found is None:
+  state = _last_state(run, stage, folder)
+  if state is None:
     return None
-  if int(found.step) >= steps:
+  found = Found(state.params, int(state.step))
+  if _is_whole(run, stage, found):
     run.say(f'{stage}: finished in {folder}; skipped')
-  return Found(found.params, int(found.step))
+  return found
+
+
+def _is_whole(run, stage, found):
+  return found.step is None or found.step >= run.settings(stage).steps
 
 
 def _named_stage1(run) -> types.TrainState:
@@ -125,7 +127,7 @@ def _last_state(run, stage, folder) -> types.TrainState | None:
   return None if restored is None else restored[0]
 
 
-def _train(run, stage, params, reference) -> types.Params:
+def _train(run, stage, params, reference) -> Found:
   settings = run.settings(stage)
   if stage == 'base':
     run.say(f'base: language modelling, {settings.steps} steps, because '
@@ -136,14 +138,14 @@ def _train(run, stage, params, reference) -> types.Params:
     trained = train.train_stage(run, stage, settings, params, reference)
   run.say(f'{stage}: trained in {trained.wall_s:.0f} s')
   run.keep_result(stage, None, stage, trained.wall_s)
-  return trained.params
+  return Found(trained.params, settings.steps)
 
 
-def _evaluate_once(run, stage, params):
+def _evaluate_once(run, stage, params, step):
   results = run.writer.read_results() or {'stages': {}}
-  steps = run.settings(stage).steps
+  done = results['stages'].get(stage)
   # One of --mode=eval may be of an earlier step.
-  if results['stages'].get(stage, {}).get('step') == steps:
+  if done and done.get('step') == step:
     run.say(f'{stage}: already evaluated in results.json; skipped')
   else:
-    evaluate.evaluate(run, stage, params, steps)
+    evaluate.evaluate(run, stage, params, step)

@@ -20,7 +20,7 @@ LAYERS = (
     'seal checkpoint progress board writer report shutdown',
     'weights trained actor states run',
     'protocol studies evaluate train pipeline',
-    'main prepare_data convert memory',
+    'main prepare_data grader_accuracy convert memory',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]
 

@@ -125,12 +125,13 @@ def _equal_in_some_order(gold: Sequence, found: Sequence) -> bool:
 def _equal_relations(gold, found) -> bool:
   """`x = 5` is also 5; other relations have the same sides."""
   if gold.kind == found.kind:
-    if gold.spelling == found.spelling and (
-        len(gold.parts) == len(found.parts)
-        and all(map(equal, gold.parts, found.parts))):
+    if gold.spelling != found.spelling:
+      return False
+    is_equation = gold.spelling == '='
+    if all(map(equal, gold.parts, found.parts)) or is_equation and (
+        all(map(equal, gold.parts, found.parts[::-1]))):
       return True
-    return gold.spelling == found.spelling == '=' and _equal_equations(
-        *gold.parts, *found.parts)
+    return is_equation and _equal_equations(*gold.parts, *found.parts)
   relation, other = (gold, found) if gold.kind == 'relation' else (found, gold)
   *_, last_sign = relation.spelling.split()
   if last_sign not in ('=', r'\in'):

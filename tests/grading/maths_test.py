@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from score_jax.grading import accuracy
+from score_jax import grader_accuracy as accuracy
 from score_jax.grading import answers
 from score_jax.grading import forms
 from score_jax.grading import maths

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from score_jax.grading import accuracy
+from score_jax import grader_accuracy as accuracy
 from score_jax.grading import maths
 from score_jax.grading import pool
 from score_jax.grading import rewritings
@@ -22,7 +22,7 @@ GOLDS = ['12', '-3', r'\frac{3}{8}', r'2\frac{1}{2}', '0.25', r'50\%',
 
 def _run(*args):
   return subprocess.run(
-      [sys.executable, '-m', 'score_jax.grading.accuracy', *args],
+      [sys.executable, '-m', 'score_jax.grader_accuracy', *args],
       capture_output=True, text=True)
 
 

@@ -1,6 +1,6 @@
 """How often the grader of mathematics is wrong, either way, and how fast it is.
 
-    python -m score_jax.grading.accuracy --data_dir=FOLDER
+    python -m score_jax.grader_accuracy --data_dir=FOLDER
 
 FOLDER holds the files of MATH, or a folder `math` with them. Right answers are
 every gold answer in two statements, and its rewritings (`rewritings`); wrong
@@ -28,7 +28,8 @@ from score_jax.grading import pool
 from score_jax.grading import rewritings
 
 BAD_INPUT = 2
-NEAR_MISSES = pathlib.Path(__file__).with_name('near_misses.jsonl')
+NEAR_MISSES = pathlib.Path(rewritings.__file__).with_name(
+    'near_misses.jsonl')
 STATEMENTS = (r'So the answer is \boxed{%s}.',
               'Final Answer: The final answer is $%s$. I hope it is correct.')
 
