@@ -84,12 +84,15 @@ def attempt(
   key = keys.purpose_key(run.config.seed, 'evaluation')
 
   def sampled() -> Iterator[tuple[Sequence[types.Problem], types.Rollout]]:
+    rollout = None
     for first in range(0, len(problems), size):
       batch = problems[first : first + size]
       filled = (list(batch) * size)[:size]
-      yield batch, run.actor.sample(
+      jax.block_until_ready(rollout)  # A CPU would be at both at one time.
+      rollout, = run.actor.sample(
           params, filled, key, 0, samples=samples, temperature=temperature,
-          first_row=first_row + first * samples, conversation=conversation)[0]
+          first_row=first_row + first * samples, conversation=conversation)
+      yield batch, rollout
 
   done, parts, total = 0, [], None
   with progress.Progress(title, len(problems)) as bar:
