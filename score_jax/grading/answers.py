@@ -19,7 +19,7 @@ import re
 MAX_DIGITS = 100
 """A longer number is nobody's answer, and slow to handle: it counts as none."""
 
-_FORM = re.compile('final answer: the final answer is',
+_FORM = re.compile(r'final answer:\**+\s++the final answer is',
                    re.ASCII | re.IGNORECASE)
 _FORM_END = re.compile('i hope it is correct', re.ASCII | re.IGNORECASE)
 # The first line, or more if a formula in dollars goes on.

@@ -43,11 +43,26 @@ _UNITS = {
         ('acre', 'acres'), ('am', 'a.m.', 'a.m'), ('pm', 'p.m.', 'p.m'))
     for name in spellings}
 
-# With one of these, the words behind a number are more than its unit.
+# With one of these, the words behind a number are more than its unit: they
+# work on it, hedge it or take it back. Nouns are too many to list.
 _TELLING = frozenset((
-    'not', 'no', 'is', 'if', 'but', 'maybe', 'base', 'plus', 'minus', 'times',
-    'half', 'dozen', 'hundred', 'thousand', 'million', 'billion', 'factorial',
-    'squared', 'cubed'))
+    'not', 'no', 'never', 'nothing', 'none', 'neither', 'nor', 'is', 'are',
+    'was', 'if', 'but', 'maybe', 'perhaps', 'possibly', 'probably',
+    'unless', 'else', 'otherwise', 'either', 'except', 'without', 'with',
+    'to', 'through', 'thru', 'versus', 'vs', 'than', 'more', 'less', 'over',
+    'under', 'about', 'approximately', 'roughly', 'almost', 'nearly',
+    'wrong', 'incorrect', 'false', 'impossible', 'guess', 'plus', 'minus',
+    'times', 'divided', 'multiplied', 'by', 'mod', 'modulo', 'remainder',
+    'power', 'inverse', 'reciprocal', 'opposite', 'negative', 'root', 'pi',
+    'e', 'i', 'point', 'repeating', 'recurring', 'squared', 'cubed',
+    'factorial', 'choose', 'base', 'binary', 'octal', 'hexadecimal', 'hex',
+    'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight',
+    'nine', 'ten', 'half', 'halves', 'third', 'thirds', 'quarter',
+    'quarters', 'fourth', 'fourths', 'fifth', 'fifths', 'sixth', 'sixths',
+    'eighth', 'eighths', 'tenth', 'tenths', 'hundredth', 'hundredths',
+    'thousandth', 'thousandths', 'double', 'twice', 'thrice', 'triple',
+    'score', 'dozen', 'gross', 'k', 'hundred', 'thousand', 'million',
+    'billion', 'trillion', 'infinity'))
 _PLAIN_UNITS = '|'.join(sorted(
     (re.escape(name) for name in _UNITS if len(name) > 1),
     key=len, reverse=True))
@@ -60,6 +75,7 @@ _REWRITINGS = [(re.compile(pattern), to) for pattern, to in (
     ('\u00d7|\u00b7|\\\\times(?![a-zA-Z])', r'\\cdot '),
     ('\u03c0', r'\\pi '), ('\u221e', r'\\infty '), ('\u222a', r'\\cup '),
     ('\u2264', r'\\le '), ('\u2265', r'\\ge '),
+    (r'\\varnothing(?![a-zA-Z])', r'\\emptyset'),
     (r'\\[lg]eq(?![a-zA-Z])', lambda found: found.group()[:-1]),
     (r'\\(?:[dt]|dis)?frac(?![a-zA-Z])|\\cfrac(?![a-zA-Z])', r'\\frac'),
     (r'\\frac\s*+(\d)\s*+(\d)', r'\\frac{\1}{\2}'),
@@ -86,7 +102,7 @@ _REWRITINGS = [(re.compile(pattern), to) for pattern, to in (
      rf'{_OPEN}\1{_CLOSE}\2'),
     (r'(?<=[\d})])\s++([a-z]{3,}(?: [a-z]+)*+)[\s.]*+$',
      lambda found: _quoted(found[1])),
-    (r'^[a-zA-Z]{3,}(?: [a-zA-Z]+)+\.?$', lambda found: _quoted(found[0])),
+    (r'^[a-zA-Z]{2,}(?: [a-zA-Z]{2,})+\.?$', lambda found: _quoted(found[0])),
     (r'(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])', ','), (r',\s*+,', ','),
     (r'(?<![\d}])(\d++)\s++(\d++)\s*+/\s*+(\d++)', r'\1\\frac{\2}{\3}'),
     (r'(?<=\d)\s++(?=\d)', '?'),  # `3 4` is not 34, nor anything else.
@@ -99,10 +115,11 @@ _OPENING = {'(': ')', '[': ']', '{': '}', r'\{': r'\}', r'\begin': r'\end'}
 _CLOSING = frozenset(_OPENING.values())
 _RELATIONS = frozenset(
     ['=', '<', '>', ':', r'\le', r'\ge', r'\ne', r'\neq', r'\approx', r'\in'])
+_TURNED = {'>': '<', r'\ge': r'\le'}
 
 _DECIMAL = re.compile(r'([-+]?)(\d+\.?\d*|\.\d+)', re.ASCII)
 _FRACTION = re.compile(
-    r'([-+]?)(\d*)(?:\\frac\{([-+]?\d+)\}\{(\d+)\}|(?<!\d)(\d+)/(\d+))',
+    r'([-+]?)(\d*)(?:\\frac\{([-+]?\d+)\}\{(-?\d+)\}|(?<!\d)(\d+)/(\d+))',
     re.ASCII)
 _BASED = re.compile(r'(-?[0-9A-Z.]+)_\{([0-9]+)\}')
 _LETTERS = re.compile(r'[A-Z]|[a-zA-Z]{4,}')
@@ -230,6 +247,8 @@ def _form(tokens: Tokens) -> Form:
       return _many(kind, map(_form, pieces))
   pieces, signs = _split(tokens, _RELATIONS)
   if signs:
+    if _TURNED.keys() >= {*signs}:  # 3 > x is x < 3.
+      pieces, signs = pieces[::-1], [_TURNED[sign] for sign in signs[::-1]]
     return Form('relation', ' '.join(signs), tuple(map(_form, pieces)))
   if tokens[0] in _OPENING and _end(tokens, 0) == len(tokens) - 1:
     return _bracketed(tokens)
@@ -252,9 +271,10 @@ def _bracketed(tokens) -> Form:
     return _many('list', map(_form, pieces))
   if commas and first != '{':
     return Form('tuple', first + last, tuple(map(_form, pieces)))
-  if first == '[':
-    return Form('tuple', first + last, (_form(inner),))
-  return _form(inner)
+  form = _form(inner)
+  if first == '[' and form.kind != 'matrix':
+    return Form('tuple', first + last, (form,))
+  return form
 
 
 def _matrix(latex) -> Form:
@@ -289,7 +309,7 @@ def _apart(text) -> tuple[str, str]:
   if money:
     return money[1] + money[2], 'dollar'
   found = _ENDS_IN_WORDS.fullmatch(text)
-  if found and _TELLING.isdisjoint(found[3].lower().split()):
+  if found and _TELLING.isdisjoint(re.findall('[a-z]+', found[3].lower())):
     return found[1], _unit(found[3], found[4])
   return text, ''
 

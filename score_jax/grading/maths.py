@@ -133,10 +133,12 @@ def _equal_relations(gold, found) -> bool:
       return True
     return is_equation and _equal_equations(*gold.parts, *found.parts)
   relation, other = (gold, found) if gold.kind == 'relation' else (found, gold)
-  *_, last_sign = relation.spelling.split()
-  if last_sign not in ('=', r'\in'):
+  *names, value = relation.parts
+  signs = {*relation.spelling.split()}
+  if signs != {'='} and (relation.spelling != r'\in' or value.kind == 'number'):
     return False
-  value = relation.parts[-1]
+  if any(name.kind == 'number' and name != value for name in names):
+    return False  # 6 = 5.
   if relation is gold and not _is_name(relation.parts[0]):
     return False
   return equal(value, other) if relation is gold else equal(other, value)

@@ -23,7 +23,8 @@ EQUAL = [
     ('12', '7+5=12'), ('x=5', '5'), ('x=5', 'x = 5'), ('0.5', '.5'),
     (r'\frac{3}{4}', r'\frac34'), (r'\frac{3}{4}', r'\dfrac{6}{8}'),
     (r'\frac{3}{4}', '3/4'), (r'\frac{3}{4}', '0.75'), ('0.75', r'\frac{3}{4}'),
-    (r'-\frac{1}{2}', r'\frac{-1}{2}'), (r'2\frac{1}{4}', r'\frac94'),
+    (r'-\frac{1}{2}', r'\frac{-1}{2}'), (r'-\frac{1}{2}', r'\frac{1}{-2}'),
+    (r'2\frac{1}{4}', r'\frac94'),
     (r'2\frac{1}{4}', '2 1/4'), (r'2\frac{1}{4}', '2.25'),
     ('1000', '1,000'), ('1000', r'1,\!000'), ('1000', '1{,}000'),
     ('1,000,000', '1000000'), ('52_8', '52_{8}'), ('52_8', r'\text{52}_8'),
@@ -47,6 +48,7 @@ EQUAL = [
     # Relations.
     ('y=2x+1', '2x+1'), ('2x+1', 'f(x)=2x+1'), ('y=2x+1', 'y-2x=1'),
     ('2x+3y=6', '4x+6y-12=0'), ('x<3', 'x < 3'), (r'x\le 3', r'x \leq 3'),
+    ('x>3', '3<x'), (r'1<x\le 2', r'1 < x \leq 2'), (r'2\ge x>1', r'1<x\le 2'),
     ('1:2', '1 : 2'), ('AB=9, CD=4', 'CD=4, AB=9'),
     # Several, in any order or in this one.
     ('1,2', '2, 1'), ('1,2', r'\{1, 2\}'), (r'\{1,2\}', '1 and 2'),
@@ -57,8 +59,11 @@ EQUAL = [
     (r'(-\infty,1)\cup(2,\infty)', r'(2,+\infty) \cup (-\infty, 1)'),
     (r'\begin{pmatrix} 1 \\ 2 \end{pmatrix}',
      '\\begin{bmatrix}1\\\\[4pt]\n2.0\\end{bmatrix}'),
+    (r'\begin{pmatrix} 1 \\ 2 \end{pmatrix}',
+     r'\left[\begin{array}{c}1\\2\end{array}\right]'),
     # Words and choices.
     (r'\text{B}', 'B'), (r'\text{B}', '(B)'), ('B', r'\textbf{(b)}'),
+    (r'\text{no solution}', 'no solution'), (r'\emptyset', r'\varnothing'),
     (r'\text{odd}', 'Odd'), (r'\text{two lines}', 'two lines'),
 ]
 
@@ -107,6 +112,7 @@ def test_hostile_answers_score_0_and_hurt_no_other():
     (FORM.format('\n\\frac12\n'), '1/2'),
     (FORM.format(r'\boxed{7}'), '7'),
     (r'\boxed{\frac{1}{2}} or \boxed{ \{1, 2\} }', 'list(1; 2)'),
+    ('**Final Answer:** The final answer is $5$. I hope it is correct.', '5'),
     (r'so \fbox{5} it is', '5'), (r'so $\boxed 5$.', '5'),
     ('#### 4\n#### 1,234\nDone.', '1234'), ('#### $x = 2$', 'relation=(x; 2)'),
 ])
