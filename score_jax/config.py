@@ -182,7 +182,7 @@ class EvaluationConfig:
     'scaling'      samples in parallel against samples corrected once
     'in_a_row'     many attempts, one after the other
     'self_refine'  by prompting alone: the policy's own critique comes between
-    'repair'       given wrong attempts, of the split `repair_split`
+    'repair'       given wrong attempts, as many, of the split `repair_split`
   """
 
   split: str = 'test'

@@ -18,17 +18,15 @@ import dataclasses
 import math
 import os
 import pathlib
-import sys
 import time
 from typing import NamedTuple
 
-from absl import app
 from absl import flags
-from absl import logging
 import jax
 import numpy as np
 
 from score_jax import checkpoint
+from score_jax import door
 from score_jax import files
 from score_jax import new_folder
 from score_jax import tasks
@@ -40,16 +38,6 @@ from score_jax.models import stored
 from score_jax.models import variants
 from score_jax.text import tokenizer as tokenizer_lib
 
-_FROM = flags.DEFINE_string('from', None, 'Weights: a folder, file or name.')
-_TO = flags.DEFINE_string('to', None, 'A new folder.')
-_FORMAT = flags.DEFINE_enum('format', None, ['hf', 'orbax'], 'Of the folder.')
-_DTYPE = flags.DEFINE_enum('dtype', None, ['float32', 'float16', 'bfloat16'],
-                           'Of the numbers; as stored by default.')
-_SHARD_GB = flags.DEFINE_float('shard_gb', 5.0, 'Most 10^9 bytes of a file.')
-_STAGE = flags.DEFINE_enum('stage', None, ['base', 'stage1', 'stage2'],
-                           'Of a run; its last by default.')
-
-BAD_INPUT, INTERRUPTED = 2, 130
 _M_MMAP_THRESHOLD = -3  # Of malloc.h.
 
 
@@ -218,57 +206,40 @@ def _add_stops(path, ids):
     files.write_json(path, ids | found | {'eos_token_id': ids['eos_token_id']})
 
 
-def _run():
-  for flag, value in (('from', _FROM.value), ('to', _TO.value)):
-    if not value:
+def _define():
+  flags.DEFINE_string('from', None, 'Weights: a folder, file or name.')
+  flags.DEFINE_string('to', None, 'A new folder.')
+  flags.DEFINE_enum('format', None, ['hf', 'orbax'], 'Of the folder.')
+  flags.DEFINE_enum('dtype', None, ['float32', 'float16', 'bfloat16'],
+                    'Of the numbers; as stored by default.')
+  flags.DEFINE_float('shard_gb', 5.0, 'Most 10^9 bytes of a file.')
+  flags.DEFINE_enum('stage', None, ['base', 'stage1', 'stage2'],
+                    'Of a run; its last by default.')
+
+
+def main():
+  """Converts what the flags ask for."""
+  # Formats are a matter of the host: no accelerator is taken for it.
+  jax.config.update('jax_platforms', 'cpu')
+  given = flags.FLAGS.flag_values_dict()
+  for flag in 'from', 'to':
+    if not given[flag]:
       raise ValueError(f'--{flag}=... is missing')
-  if not 1e-9 <= _SHARD_GB.value <= 1e9:
-    raise ValueError(f'--shard_gb={_SHARD_GB.value} must be a number of GB, '
+  shard_gb = given['shard_gb']
+  if not 1e-9 <= shard_gb <= 1e9:
+    raise ValueError(f'--shard_gb={shard_gb} must be a number of GB, '
                      'from 1e-9 (a byte) to 1e9')
   start = time.monotonic()
-  source = open_source(_FROM.value, _STAGE.value or '')
-  output = _FORMAT.value or ('hf' if source.is_orbax else 'orbax')
-  to = pathlib.Path(os.path.realpath(_TO.value))
-  convert(source, to, output, _DTYPE.value, int(_SHARD_GB.value * 1e9))
+  source = open_source(given['from'], given['stage'] or '')
+  output = given['format'] or ('hf' if source.is_orbax else 'orbax')
+  to = pathlib.Path(os.path.realpath(given['to']))
+  convert(source, to, output, given['dtype'], int(shard_gb * 1e9))
   if not source.tokenizer:
-    print(f'{_FROM.value} has no tokenizer; none was written')
+    print(f'{given["from"]} has no tokenizer; none was written')
   size = sum(path.stat().st_size for path in to.rglob('*') if path.is_file())
   print(f'{to}: {source.model.config.family}, {source.what}, as {output}, '
         f'{size / 1e9:.2f} GB in {time.monotonic() - start:.0f} s')
 
 
-def _parse(argv: list[str]) -> list[str]:
-  """Parses the flags; bad ones end with one line and exit code 2."""
-  try:
-    rest = flags.FLAGS(argv)
-    if len(rest) > 1:
-      raise ValueError(f'unexpected argument {rest[1]!r}; flags begin with --')
-    return rest
-  except (flags.Error, ValueError) as error:
-    sys.exit(_failed(str(error), BAD_INPUT))
-
-
-def main(unused_argv: list[str]):
-  """Runs what the flags ask for."""
-  # Formats are a matter of the host: no accelerator is taken for it.
-  jax.config.update('jax_platforms', 'cpu')
-  if not flags.FLAGS['verbosity'].present:  # Libraries' chatter.
-    logging.set_verbosity(logging.WARNING)
-  try:
-    _run()
-  except ValueError as error:
-    if logging.vlog_is_on(1):
-      raise
-    sys.exit(_failed(str(error), BAD_INPUT))
-  except KeyboardInterrupt:
-    sys.exit(_failed(f'interrupted; {_TO.value} was not made', INTERRUPTED))
-
-
-def _failed(text: str, code: int) -> int:
-  line = ' '.join(text.split('\n'))  # Of the libraries below, some say more.
-  print(f'score_jax: {line}', file=sys.stderr, flush=True)
-  return code
-
-
 if __name__ == '__main__':
-  app.run(main, flags_parser=_parse)
+  door.run(main, _define, 'interrupted; no folder was made')

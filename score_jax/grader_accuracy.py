@@ -13,21 +13,18 @@ Exit codes: 0 done, 2 bad input.
 from collections.abc import Sequence
 import contextlib
 import pathlib
-import sys
 from typing import NamedTuple
 
-from absl import app
 from absl import flags
-from absl import logging
 
 from score_jax import config as config_lib
+from score_jax import door
 from score_jax.datasets import reading
 from score_jax.grading import graders
 from score_jax.grading import maths
 from score_jax.grading import pool
 from score_jax.grading import rewritings
 
-BAD_INPUT = 2
 NEAR_MISSES = pathlib.Path(rewritings.__file__).with_name(
     'near_misses.jsonl')
 STATEMENTS = (r'So the answer is \boxed{%s}.',
@@ -117,29 +114,15 @@ def _read(path, make) -> list:
   return list(rows.values())
 
 
-def _parse(argv: list[str]) -> list[str]:
-  """Parses the flags; bad ones end with one line and exit code 2."""
-  # Not defined at import: other commands have a --data_dir as well.
+def _define():
   flags.DEFINE_string('data_dir', None, 'The files of MATH.')
-  try:
-    rest = flags.FLAGS(argv)
-    if len(rest) > 1:
-      raise ValueError(f'unexpected argument {rest[1]!r}; flags begin with --')
-    return rest
-  except (flags.Error, ValueError) as error:
-    sys.exit(_failed(error))
 
 
-def main(unused_argv: list[str]):
+def main():
   """Measures, and prints what came out."""
-  try:
-    if not flags.FLAGS.data_dir:
-      raise ValueError('--data_dir=FOLDER is missing')
-    golds = gold_answers(pathlib.Path(flags.FLAGS.data_dir))
-  except ValueError as error:
-    if logging.vlog_is_on(1):
-      raise
-    sys.exit(_failed(error))
+  if not flags.FLAGS.data_dir:
+    raise ValueError('--data_dir=FOLDER is missing')
+  golds = gold_answers(pathlib.Path(flags.FLAGS.data_dir))
   grader, _ = graders.make(maths.grade, 'pool', config_lib.GradingConfig())
   with contextlib.closing(grader):
     lines, errors = measure(grader, golds)
@@ -149,10 +132,5 @@ def main(unused_argv: list[str]):
   print('\n'.join(lines), flush=True)
 
 
-def _failed(error: Exception) -> int:
-  print(f'score_jax: {error}', file=sys.stderr, flush=True)
-  return BAD_INPUT
-
-
 if __name__ == '__main__':
-  app.run(main, flags_parser=_parse)
+  door.run(main, _define)

@@ -13,24 +13,16 @@ Exit codes: 0 done, 2 bad input, 130 Ctrl-C.
 """
 
 import pathlib
-import sys
 
-from absl import app
 from absl import flags
-from absl import logging
 
 from score_jax import datasets
+from score_jax import door
 from score_jax.datasets import base
 from score_jax.datasets import originals
 from score_jax.datasets import reading
 from score_jax.datasets import storage
 
-_DATA_DIR = flags.DEFINE_string('data_dir', None, 'The original files.')
-_TO = flags.DEFINE_string('to', 'data', 'Where prepared data sets go.')
-_STRICT = flags.DEFINE_bool(
-    'strict', False, 'Refuse files whose checksum is not known.')
-
-BAD_INPUT, INTERRUPTED = 2, 130
 _MOST = 100  # Complaints; a wrong file has one a row.
 _TRAINED_ON = ('mbpp', 'mbpp_sanitized')
 _HELD_OUT = ('humaneval', 'humanevalfix')
@@ -112,7 +104,7 @@ def prepare_all(folder: pathlib.Path, to: pathlib.Path, strict: bool = False):
   elif missing:
     print(f'not in {folder}: {", ".join(missing)}', flush=True)
   if bad:
-    raise reading.BadData(bad)
+    raise reading.BadData(reading.some(bad, _MOST))
 
 
 def _print_copies(done: dict[str, base.Contents]):
@@ -127,45 +119,22 @@ def _print_copies(done: dict[str, base.Contents]):
         print(f'{name}: ' + base.left_out_note(copies, 'train', base.COPIES))
 
 
-def _run():
-  if not _DATA_DIR.value:
+def _define():
+  flags.DEFINE_string('data_dir', None, 'The original files.')
+  flags.DEFINE_string('to', 'data', 'Where prepared data sets go.')
+  flags.DEFINE_bool('strict', False,
+                    'Refuse files whose checksum is not known.')
+
+
+def main():
+  """Prepares what the flags ask for."""
+  if not flags.FLAGS.data_dir:
     raise ValueError('--data_dir=FOLDER is missing')
-  folder = pathlib.Path(_DATA_DIR.value)
+  folder = pathlib.Path(flags.FLAGS.data_dir)
   if not folder.is_dir():
     raise ValueError(f'--data_dir={folder} is not a folder')
-  prepare_all(folder, pathlib.Path(_TO.value), _STRICT.value)
-
-
-def _parse(argv: list[str]) -> list[str]:
-  """Parses the flags; bad ones end with one line and exit code 2."""
-  try:
-    rest = flags.FLAGS(argv)
-    if len(rest) > 1:
-      raise ValueError(f'unexpected argument {rest[1]!r}; flags begin with --')
-    return rest
-  except (flags.Error, ValueError) as error:
-    sys.exit(_failed([str(error)], BAD_INPUT))
-
-
-def main(unused_argv: list[str]):
-  """Runs what the flags ask for."""
-  if not flags.FLAGS['verbosity'].present:  # Libraries' chatter.
-    logging.set_verbosity(logging.WARNING)
-  try:
-    _run()
-  except ValueError as error:
-    if logging.vlog_is_on(1):
-      raise
-    sys.exit(_failed(getattr(error, 'lines', [str(error)]), BAD_INPUT))
-  except KeyboardInterrupt:
-    sys.exit(_failed(['interrupted; the same command goes on'], INTERRUPTED))
-
-
-def _failed(lines: list[str], code: int) -> int:
-  for line in reading.some(lines, _MOST):
-    print(f'score_jax: {line}', file=sys.stderr, flush=True)
-  return code
+  prepare_all(folder, pathlib.Path(flags.FLAGS.to), flags.FLAGS.strict)
 
 
 if __name__ == '__main__':
-  app.run(main, flags_parser=_parse)
+  door.run(main, _define, 'interrupted; the same command goes on')

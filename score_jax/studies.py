@@ -90,9 +90,10 @@ def self_refine(run, params, problems):
 
 def repair(run, params, problems):
   """Given wrong attempts, each to be corrected once (paper: MBPP-R)."""
-  del problems  # Those of another split.
-  split = run.config.evaluation.repair_split
-  problems = run.problems(split)
+  del problems  # Those of another split, of which as many are taken.
+  settings = run.config.evaluation
+  split = settings.repair_split
+  problems = run.problems(split)[: settings.problems or None]
   outcome = protocol.attempt(run, 'repair', params, problems,
                              conversation=_repair(run))
   unchanged_B = np.array([

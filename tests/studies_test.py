@@ -121,7 +121,7 @@ def test_self_refine_compares_the_first_answer_with_the_rewritten_one(real):
 def test_repair_counts_what_it_was_given_as_wrong(real):
   run, problems = run_of(
       real, lambda asked, row: [[RIGHT], [OTHER], [WRONG]][row % 3],
-      given=OTHER)
+      given=OTHER, problems=0)
   fields, rows = studies.repair(run, 'params', problems)
   found = fields['repair']
   assert (found['n'], found['split']) == (3, 'repair')
@@ -135,6 +135,9 @@ def test_repair_counts_what_it_was_given_as_wrong(real):
   longest = max(len(run.actor.repair_ids(p)) for p in problems)
   assert longest <= asked.buckets[0] < longest + 64
   assert asked.attempt_tokens == run.config.rollout.attempt_tokens[1:]
+  run, _ = run_of(real, lambda asked, row: [RIGHT], given=OTHER, problems=2)
+  fields, rows = studies.repair(run, 'params', problems)
+  assert fields['repair']['n'] == len(rows) == 2
 
 
 @pytest.mark.parametrize('study,settings,message', [

@@ -19,7 +19,8 @@ MAX_CHARACTERS = 100_000
 
 # Blocks that say Python, then any. One that is cut off goes to the end.
 _FENCES = tuple(
-    re.compile(rf'^[ \t]*```{kind}[ \t]*\n(.*?)(?:\n[ \t]*```[ \t]*$|\Z)',
+    re.compile(rf'^[ \t]*```{kind}[ \t]*\n'
+               r'(.*?)(?:(?:\n|(?<=\n))[ \t]*```[ \t]*$|\Z)',
                re.DOTALL | re.IGNORECASE | re.MULTILINE)
     for kind in ('(?:python|py)3?', ''))
 _BEGIN, _DONE = '[BEGIN]', '[DONE]'
@@ -51,11 +52,14 @@ def judge(
     'passed', 'failed', 'timeout' or 'crashed', see `sandbox.run`.
 
   Raises:
-    ValueError: there are no tests, or the sandbox does not work here.
+    ValueError: there are no tests, or nothing for `check` to check, or the
+      sandbox does not work here.
   """
   fields = json.loads(spec)
   if not (fields.get('tests') or fields.get('test')):
     raise ValueError("a program has to have 'tests' or a 'test'; mend the data")
+  if fields.get('test') and not fields.get('entry_point'):
+    raise ValueError("a 'test' has to have an 'entry_point'; mend the data")
   if len(text) > MAX_CHARACTERS:
     return 'failed'
   if sandbox == 'auto':
@@ -97,8 +101,10 @@ def answer(text: str) -> str | None:
   Returns:
     32 hexadecimal digits; None if it is no program.
   """
+  if len(text) > MAX_CHARACTERS:
+    return None
   program = _program(text)
-  if len(text) > MAX_CHARACTERS or not program.strip():
+  if not program.strip():
     return None
   tree = _parse(program) or _parse(f'def _():\n{program}')  # Bare body.
   return tree and hashlib.sha256(tree.encode()).hexdigest()[:32]
@@ -106,6 +112,7 @@ def answer(text: str) -> str | None:
 
 def _program(text):
   """The last fenced block, or what stands between the marks, if any do."""
+  text = text.replace('\r\n', '\n')
   for fence in _FENCES:
     if found := fence.findall(text):
       return found[-1]

@@ -66,6 +66,8 @@ def out(outside, secret):
       pass
   tries('network', socket.socket)
   tries('write', lambda: open(outside, 'w'))
+  tries('empty', lambda: os.truncate(secret, 0))
+  tries('empty', lambda: os.open(secret, os.O_RDONLY | os.O_TRUNC))
   tries('read', lambda: open(secret).read())
   tries('process', lambda: os.fork() or os._exit(0))
   tries('signal', lambda: os.kill(os.getppid(), 0))
@@ -125,7 +127,7 @@ def run(name: str, spec: dict, program: str, limits: Limits) -> str:
 
   Returns:
     'passed'; 'failed': it was wrong, or raised; 'timeout': too slow; 'crashed':
-    its process ended before the tests did, or wrote too many files.
+    its process ended before the tests did, or had too many files or threads.
 
   Raises:
     RuntimeError: the sandbox does not work any more.
@@ -229,4 +231,5 @@ def _wrap(name):
            for word in ('--ro-bind', path, path)]
   return ['bwrap', '--unshare-all', '--die-with-parent', '--uid',
           str(sandbox_confine.NOBODY), '--gid', str(sandbox_confine.NOBODY),
-          '--tmpfs', '/tmp', *binds, '--dev', '/dev', '--chdir', '/']
+          '--tmpfs', '/tmp', '--proc', '/proc', *binds, '--dev', '/dev',
+          '--chdir', '/']

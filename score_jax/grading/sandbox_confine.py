@@ -69,12 +69,12 @@ _CALLS = (
 )
 # And that writes files, where something else says which.
 _FILE_CALLS = (
-    'creat', 'fdatasync', 'fsync', 'ftruncate', 'open', 'openat', 'pwrite64',
-    'pwritev', 'rename', 'renameat', 'renameat2', 'truncate', 'unlink',
-    'unlinkat',
+    'creat', 'fdatasync', 'fsync', 'ftruncate', 'pwrite64', 'pwritev', 'rename',
+    'renameat', 'renameat2', 'unlink', 'unlinkat',
 )
 _FCNTL = (0, 1, 2, 3, 4, 1030)  # Copies of, and flags of, what is open.
 _IOCTL = (0x5401, 0x5413, 0x5421, 0x5450, 0x5451)  # Is it a terminal; flags.
+_OPENS = (('open', 1), ('openat', 2))  # And where their flags are.
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -221,9 +221,13 @@ def _filter(may_write):
 
   for call in (*_CALLS, *(_FILE_CALLS if may_write else ())):
     allow(call)
-  if not may_write:
-    for call, where in (('open', 1), ('openat', 2)):
-      allow(call, seccomp.Arg(where, seccomp.MASKED_EQ, _WRITES, 0))
+  # Landlock before ABI 3 (Linux 6.2) lets files be emptied that it lets nobody
+  # write to: by `truncate`, and by being opened to be read.
+  flags = ((os.O_TRUNC, 0), (os.O_ACCMODE, os.O_WRONLY),
+           (os.O_ACCMODE, os.O_RDWR)) if may_write else ((_WRITES, 0),)
+  for call, where in _OPENS:
+    for mask, value in flags:
+      allow(call, seccomp.Arg(where, seccomp.MASKED_EQ, mask, value))
   allow('clone',
         seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD))
   for call, values in (('fcntl', _FCNTL), ('ioctl', _IOCTL)):

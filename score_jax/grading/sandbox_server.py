@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import random
+import resource
 import select
 import shutil
 import signal
@@ -27,9 +28,12 @@ from score_jax.grading import sandbox_wire
 MAX_FILES = 64
 """Of a program, in its scratch folder."""
 
+MAX_THREADS = 64
+"""Of a program."""
+
+_MAX_OPEN = 256  # Files of this process; each of them is closed in each fork.
 _UNCONFINED = 4  # Exit status of a process that could not be confined.
-_LOOK_S = 0.02  # Between looks at the scratch folder.
-_LAST_S = 1.0  # For a process that has ended to be found ended.
+_LOOK_S = 0.02  # Between looks at what a program takes.
 # What programs often import, ready before they ask.
 _WARM = (
     'abc', 'array', 'bisect', 'calendar', 'cmath', 'collections', 'copy',
@@ -53,7 +57,9 @@ class _End(NamedTuple):
 
 def main(name: str, fd: int):
   """Answers requests until the pipe closes."""
-  pipe = socket.socket(fileno=fd)
+  pipe = socket.socket(fileno=os.dup(fd))  # The lowest that is free.
+  os.close(fd)
+  resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN, _MAX_OPEN))
   try:
     confine = sandbox_confine.prepare(name)
   except ValueError as error:
@@ -85,19 +91,21 @@ def _run(confine, limits, scratch, spec_fd, pipe):
   if os.geteuid() == 0:
     os.chown(scratch, sandbox_confine.NOBODY, sandbox_confine.NOBODY)
   one, other = socket.socketpair()
-  tests = _fork(lambda: confine(None, limits), '/', sandbox_roles.run_tests,
-                spec_fd, one.fileno())
+  ended, alive = os.pipe()  # The end of the tests closes it.
+  tests = _fork(lambda: confine(None, limits), '/',
+                lambda spec, fd, alive: sandbox_roles.run_tests(spec, fd),
+                spec_fd, one.fileno(), alive)
   program = _fork(lambda: confine(scratch, limits), scratch,
                   sandbox_roles.run_program, other.fileno())
   one.close()
   other.close()
   os.close(spec_fd)
+  os.close(alive)
   try:
-    stopped = _wait(tests, limits.wall_s, scratch, pipe)
+    stopped = _wait(ended, limits.wall_s, program, scratch, pipe)
   finally:
-    of_tests = _end(tests)
-    # A program whose end ended the tests has a moment to be found ended.
-    of_program = _end(program, of_tests.status == sandbox_wire.GONE)
+    os.close(ended)
+    of_tests, of_program = _end(tests), _end(program)
     shutil.rmtree(scratch, ignore_errors=True)
   return stopped or _verdict(of_tests, of_program, limits)
 
@@ -135,36 +143,32 @@ def _fork(confine, folder, role, *fds):
     os._exit(status)
 
 
-def _wait(tests, wall_s, scratch, pipe):
+def _wait(ended, wall_s, program, scratch, pipe):
   """Waits for the end of the tests; a verdict if they are to be stopped."""
   deadline = time.monotonic() + wall_s
-  ended = os.pidfd_open(tests)
   poll = select.poll()
-  poll.register(ended, select.POLLIN)
+  poll.register(ended, 0)  # Not readable, but closed.
   poll.register(pipe, select.POLLIN)
-  try:
-    while True:
-      ready = [fd for fd, _ in poll.poll(_LOOK_S * 1000)]
-      if ended in ready:
-        return ''
-      if ready or time.monotonic() > deadline:  # Or nobody waits any more.
-        return 'timeout'
-      if len(os.listdir(scratch)) > MAX_FILES:
-        return 'crashed'
-  finally:
-    os.close(ended)
+  while True:
+    ready = [fd for fd, _ in poll.poll(_LOOK_S * 1000)]
+    if ended in ready:
+      return ''
+    if ready or time.monotonic() > deadline:  # Or nobody waits any more.
+      return 'timeout'
+    if (len(os.listdir(scratch)) > MAX_FILES
+        or _threads(program) > MAX_THREADS):
+      return 'crashed'
 
 
-def _end(pid, is_ending=False):
+def _threads(pid):
+  with open(f'/proc/{pid}/stat') as file:
+    return int(file.read().rpartition(')')[2].split()[17])
+
+
+def _end(pid):
   """How a process ended, which it is made to."""
-  ended = os.pidfd_open(pid)
-  try:
-    if is_ending:
-      select.select([ended], [], [], _LAST_S)
-    signal.pidfd_send_signal(ended, signal.SIGKILL)  # Nothing if it has ended.
-    _, status, usage = os.wait4(pid, 0)
-  finally:
-    os.close(ended)
+  os.kill(pid, signal.SIGKILL)  # Nothing if it has ended, or begun to.
+  _, status, usage = os.wait4(pid, 0)
   killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
   return _End(killed_by, -1 if killed_by else os.WEXITSTATUS(status),
               usage.ru_utime + usage.ru_stime)

@@ -129,6 +129,7 @@ class Peer:
     self._fd = fd
     self._operations = operations
     self._lent = []  # Objects that the other side knows by number.
+    self._numbers = {}  # Of their ids: one object has one number.
 
   def ask(self, operation: str, /, *arguments, **named) -> Any:
     """What the other side answers; raises what it raised, by name."""
@@ -168,8 +169,10 @@ class Peer:
       if base in _PARTS:
         name, parts = _PARTS[base]
         return [name, [self._encode(part) for part in parts(value)]]
-    self._lent.append(value)
-    return ['mine', len(self._lent) - 1]
+    number = self._numbers.setdefault(id(value), len(self._lent))
+    if number == len(self._lent):
+      self._lent.append(value)
+    return ['mine', number]
 
   def _decode(self, message):
     if not isinstance(message, list):

@@ -8,44 +8,28 @@ Exit codes: 0 done; 2 bad input, in one line (`--v=1` shows the traceback).
 import contextlib
 import os
 import pathlib
-import sys
 
-from absl import app
 from absl import flags
-from absl import logging
 
+from score_jax import door
 from score_jax.report import page
 from score_jax.report import runs as runs_lib
 
-_OUT = flags.DEFINE_string(
-    'out', None, 'The page; by default report.html in the first WORKDIR.')
 
-BAD_INPUT = 2
-
-
-def parse(argv: list[str]) -> list[str]:
-  """Parses the flags; bad ones end with one line and exit code 2."""
+def _define():
+  flags.DEFINE_string(
+      'out', None, 'The page; by default report.html in the first WORKDIR.')
   flags.FLAGS.set_gnu_getopt(True)  # Flags may stand behind the folders.
-  try:
-    rest = flags.FLAGS(argv)
-    if len(rest) < 2:
-      raise ValueError('name the --workdir of a run, or of several: python -m '
-                       'score_jax.report WORKDIR [WORKDIR...]')
-    return rest
-  except (flags.Error, ValueError) as error:
-    sys.exit(_failed(error))
 
 
-def main(argv: list[str]):
+def main(*folders: str):
   """Reads the runs and writes the page."""
-  try:
-    runs = runs_lib.read(argv[1:])
-    out = pathlib.Path(_OUT.value or runs[0].folder / 'report.html')
-    size = _write(out, page.page(runs))
-  except ValueError as error:
-    if logging.vlog_is_on(1):
-      raise
-    sys.exit(_failed(error))
+  if not folders:
+    raise ValueError('name the --workdir of a run, or of several: python -m '
+                     'score_jax.report WORKDIR [WORKDIR...]')
+  runs = runs_lib.read(folders)
+  out = pathlib.Path(flags.FLAGS.out or runs[0].folder / 'report.html')
+  size = _write(out, page.page(runs))
   print(f'{out}: {size / 1e6:.1f} MB')
 
 
@@ -67,11 +51,5 @@ def _write(out, text) -> int:
   return len(content)
 
 
-def _failed(error):
-  line = ' '.join(str(error).split('\n'))
-  print(f'score_jax: {line}', file=sys.stderr, flush=True)
-  return BAD_INPUT
-
-
 if __name__ == '__main__':
-  app.run(main, flags_parser=parse)
+  door.run(main, _define, takes_words=True)

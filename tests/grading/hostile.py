@@ -242,6 +242,9 @@ _HARM = (
     ('many_threads', 'start threads without end',
      'import threading, time\n'
      'while True: threading.Thread(target=time.sleep, args=[1000]).start()'),
+    ('small_threads', 'start threads without end that take little memory',
+     'import threading, time\nthreading.stack_size(2**15)\n'
+     'while True: threading.Thread(target=time.sleep, args=[1000]).start()'),
     ('memory', 'eat memory', 'x = []\nwhile True: x.append(bytearray(10**7))'),
     ('memory_mapped', 'eat memory of the system',
      'import mmap\nx = []\nwhile True:\n  x.append(mmap.mmap(-1, 10**8))\n'
@@ -287,6 +290,9 @@ _HARM = (
      'import os\nos.unlink("OUTSIDE/expected")\n' + WRONG),
     ('truncate', 'empty files of others',
      'import os\nos.truncate("OUTSIDE/expected", 0)\n' + WRONG),
+    ('empty', 'empty files of others by reading them',
+     'import os\nos.open("OUTSIDE/expected", os.O_RDONLY | os.O_TRUNC)\n'
+     + WRONG),
     ('chmod', 'change the rights of files of others',
      'import os\nos.chmod("OUTSIDE/expected", 0)\n' + WRONG),
     ('make_folder', 'make a folder elsewhere',
@@ -343,7 +349,7 @@ _HARM = (
     ('null_character', 'be no text', 'x = 1\0' + WRONG),
     ('deep_source', 'be too deep for the parser',
      'x = ' + '(' * 5000 + ')' * 5000 + '\n' + WRONG),
-    ('empty', 'be nothing', ''),
+    ('nothing', 'be nothing', ''),
     ('long_source', 'be too long', '#' * 10**6 + '\n' + WRONG),
 )
 

@@ -30,6 +30,8 @@ def _judge(text, *tests, **spec):
     ('```\nx = 1\n```', 'x = 1'),
     ('```python\nx = 1\ny = ', 'x = 1\ny = '),  # Cut off.
     ('```python\n    return 1\n```', '    return 1'),
+    ('```python\n```\nSorry:\n```python\nx = 1\n```', 'x = 1'),
+    ('```python\r\nx = 1\r\n```\r\nDone.', 'x = 1'),
     ('```python\nx = "```"\n```', 'x = "```"'),
     ('Sure.\n[BEGIN]\nx = 1\n[DONE]\nAnother task.\n[BEGIN]', 'x = 1'),
     ('x = 1\n[DONE]\nx = 2', 'x = 1'),
@@ -125,6 +127,8 @@ def test_plain_values_of_the_library_come_back():
     ('def f(g, xs): return [g(x) for x in xs]',
      'assert f(lambda x: x * 2, [1, 2]) == [2, 4]'),
     ('def f(g, xs): return g(xs)', 'assert f(len, [1, 2]) == 2'),
+    ('def f(xs): return sum(xs)',
+     'assert f(iter([1, 2])) == f({1: 0, 2: 0}.keys()) == 3'),
     ('def f(t, x): return t(x)', 'assert f(int, "3") == 3'),
     ('def f(n): return lambda x: x + n', 'assert f(2)(3) == 5'),
     ('def f(x):\n  if x < 0: raise ValueError("low")\n  return x',
@@ -144,6 +148,8 @@ def test_plain_values_of_the_library_come_back():
      'def f(p): return p.x', 'assert f(P(3)) == 3'),
     ('def f(x):\n  return 2 * x\nif __name__ == "__main__":\n  input()\n',
      'assert f(1) == 2'),
+    ('import enum\nclass P(enum.Enum): A = 1; B = 2\ndef f(p): return P(p)',
+     'assert f(1) == P.A != f(2)'),
     ('def f(*xs, k=1): return sum(xs) * k', 'assert f(1, 2, k=3) == 9'),
     ('def f(): return 1, print("PASSED")', 'assert f() == (1, None)'),
 ])
@@ -166,9 +172,16 @@ def test_grade_counts_a_pass_alone():
 
 
 def test_tests_that_are_none_are_refused():
-  for spec in {}, {'tests': []}, {'test': ''}:
+  for spec in ({}, {'tests': []}, {'test': ''},
+               {'test': 'def check(add): assert add(1, 2) == 3'}):
     with pytest.raises(ValueError, match='mend the data'):
       programs.judge(json.dumps(spec), _GOOD)
+
+
+def test_tests_that_use_nothing_of_a_program_are_passed_by_none():
+  assert _judge(_GOOD, '# add(2, 3) is 5') == 'failed'
+  assert _judge(_GOOD, 'assert 2 + 3 == 5') == 'failed'
+  assert _judge(_GOOD, 'assert add(2, 3) == 5') == 'passed'
 
 
 def test_an_answer_is_the_program_whatever_its_layout():

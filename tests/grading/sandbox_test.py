@@ -174,6 +174,31 @@ def _check_hostile(world, name, spec):
   _wait_until(lambda: _children() <= before | servers)
 
 
+def test_files_are_safe_with_the_oldest_landlock(world, tmp_path, monkeypatch):
+  # It knows no right to empty a file. Each server imports this as it starts.
+  (tmp_path / 'sitecustomize.py').write_text(
+      'from score_jax.grading import sandbox_confine\n'
+      'sandbox_confine._landlock_abi = lambda: 1')
+  monkeypatch.syspath_prepend(tmp_path)
+  monkeypatch.setattr(sandbox, '_mine', sandbox.threading.local())
+  assert sandbox.choose('landlock').name == 'landlock'
+  chosen = [program for program in hostile.PROGRAMS if 'OUTSIDE' in program[2]]
+  assert len(chosen) > 10
+  assert _passed(world, 'landlock', _TESTS, chosen) == []
+  assert world.harm() == []
+
+
+def test_what_is_lent_to_a_program_does_not_lead_to_the_tests():
+  lending = {'tests': ['assert add(lambda: 2, iter([3])) == 5']}
+  assert _judge('def add(a, b): return a() + sum(b)', lending) == 'passed'
+  for operation in ('get', 'name', 'item', 'set', 'repr', 'str', 'run'):
+    for name in ('"__code__"', '"__globals__"', '"__self__"', '0'):
+      asks = (f'def add(a, b):\n  for x in a, b:\n'
+              f'    try:\n      a._peer.ask("{operation}", x, {name})\n'
+              f'      return 5\n    except Exception: pass\n  return 0')
+      assert _judge(asks, lending) == 'failed', (operation, name)
+
+
 def test_without_a_sandbox_they_do_harm_and_still_none_passes(world):
   harmful = [program for program in hostile.PROGRAMS
              if program[0] in ('write', 'connect', 'remove')]
@@ -250,6 +275,15 @@ def test_a_program_has_a_folder_of_its_own_threads_and_python():
     assert _judge(_FILES, {'tests': ['assert add(2, 3) == "5"']}) == 'passed'
 
 
+_THREADS = '''
+import threading, time
+threading.stack_size(2**18)
+threads = [threading.Thread(target=time.sleep, args=[{1}]) for _ in range({0})]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+'''
+
+
 @pytest.mark.parametrize('program, limits, verdict', [
     ('x = bytearray(2**28)', {'memory_bytes': 2**29}, 'passed'),
     ('x = bytearray(2**28)', {'memory_bytes': 2**28}, 'failed'),
@@ -259,6 +293,8 @@ def test_a_program_has_a_folder_of_its_own_threads_and_python():
     ('import os\nos._exit(0)', {}, 'crashed'),
     ('import time\nfor n in range(200): open(str(n), "w")\ntime.sleep(99)', {},
      'crashed'),
+    (_THREADS.format(48, 0.1), {}, 'passed'),
+    (_THREADS.format(99, 99), {}, 'crashed'),
     ('import ctypes\nctypes.string_at(0)', {}, 'crashed'),
     ('1 / 0', {}, 'failed'),
 ])
