@@ -45,14 +45,17 @@ def _inputs(tmp_path_factory):
   (folder / 'cut.gguf').write_bytes(whole[:-100])
   (folder / 'foreign.gguf').write_bytes(b'PK\x03\x04' + whole)
   (folder / 'empty.gguf').write_bytes(b'')
-  good = ''.join(_row(f'What is {n} plus 1?', n + 1) for n in range(64))
+  good, test = (
+      ''.join(_row(f'What is {n} plus {m}?', n + m) for n in range(64))
+      for m in (1, 2))
   long = good + _row('very ' * 200 + 'long?', 1)
-  _write_problems(folder / 'good', good, good)
+  _write_problems(folder / 'good', good, test)
+  _write_problems(folder / 'same', good, good)
   _write_problems(folder / 'blank', good, '\n')
   _write_problems(folder / 'torn', good + '{"question": "Wh', good)
   _write_problems(folder / 'unanswered', good,
                   _row('?', 2) + '\n{"question": "?", "answer": "six"}\n')
-  _write_problems(folder / 'long', long, long)
+  _write_problems(folder / 'long', long, test)
   _write_problems(folder / 'half', good, good)
   (folder / 'half' / 'test.jsonl').unlink()
   (folder / 'run' / 'checkpoints' / 'base').mkdir(parents=True)
@@ -121,8 +124,8 @@ FLAGS = {
     'config_that_is_no_config': (('--config={inputs}/none.py',), 'ConfigDict'),
     'unknown_variant': (
         ('--config=experiments/stage2.py:chian',), "unknown variant 'chian'; "
-        "did you mean 'chain'?; known: chain, gsm8k, smollm2_gsm8k, "
-        'smollm2_sums'),
+        "did you mean 'chain'?; known: chain, math, gsm8k, code, "
+        'smollm2_gsm8k, smollm2_code, smollm2_sums'),
     'unknown_field': ((*door.TINY, '--config.stage2.betta1=1'),
                       'unknown field config.stage2.betta1', "mean 'beta1'"),
     'group_as_a_field': ((door.TINY[0], '--config.stage2=1'),
@@ -243,6 +246,14 @@ def test_prompts_that_are_too_long_are_counted_and_listed(tmp_path, inputs):
       "config.task.long_prompts='drop'")
 
 
+def test_problems_that_are_held_out_are_not_trained_on(tmp_path, inputs):
+  args = [arg.replace('{inputs}', str(inputs)) for arg in GSM8K]
+  ended = door.call([*args, f'--config.task.data_dir={inputs}/same',
+                     f'--workdir={tmp_path / "run"}'], tmp_path)
+  _refused(ended, "the task 'gsm8k' has no split 'train'; it has test")
+  assert 'gsm8k: 64 left out of train, held out as well: ' in ended.out
+
+
 def test_long_prompts_can_be_left_out(scratch, tmp_path):
   # The base's corpus has long prompts as well.
   ended = door.call(
@@ -344,4 +355,4 @@ def test_evaluation_alone_prints_the_same_table(scratch, finished):
 def test_evaluation_of_an_empty_folder(scratch, tmp_path):
   _refused(door.call([*door.TINY, '--mode=eval', f'--workdir={tmp_path}'],
                      scratch),
-           f'{tmp_path} holds no finished stage to evaluate', '--mode=train')
+           f'{tmp_path} holds no checkpoint to evaluate', '--mode=train')

@@ -67,11 +67,11 @@ def gsm8k(config: config_lib.TaskConfig) -> base.Task:
 
   contents = folders.load(config, 'gsm8k')
   train, validation = [], []
-  for found in contents.splits['train']:
+  for found in contents.splits.get('train', ()):
     share = base.text_share(found['question'])
     (validation if share < GSM8K_VALIDATION_SHARE else train).append(found)
   splits = {'train': train, 'validation': validation,
-            'test': contents.splits['test']}
+            'test': contents.splits.get('test', ())}
   return _task('gsm8k', contents._replace(splits=splits), row, _NUMBERS)
 
 
