@@ -199,12 +199,17 @@ def _together(text, devices) -> list[int] | None:
         for part in iota.groups())
     ids = np.arange(math.prod(sizes)).reshape(sizes).transpose(order)
     return ids.reshape(groups)[0].tolist()
-  named = re.search(r"replica_groups=mesh\[([^\]]+)\]\s*\{([^}]*)\}", text)
+  named = re.search(r"replica_groups=mesh\[([^\]]+)\](?:, device_ids="
+                    r"\(\[([\d,]+)\]T\(([\d,]+)\)\))?\s*\{([^}]*)\}", text)
   if named:
     sizes = dict(re.findall(r"'([^']+)'=(\d+)", named.group(1)))
-    moving = re.findall(r"'([^']+)'", named.group(2))
-    ids = np.arange(math.prod(map(int, sizes.values()))).reshape(
-        [int(n) for n in sizes.values()])
+    moving = re.findall(r"'([^']+)'", named.group(4))
+    ids = np.arange(math.prod(map(int, sizes.values())))
+    if named.group(2):
+      before, order = ([int(n) for n in named.group(g).split(',')]
+                       for g in (2, 3))
+      ids = ids.reshape(before).transpose(order)
+    ids = ids.reshape([int(n) for n in sizes.values()])
     index = tuple(slice(None) if name in moving else 0 for name in sizes)
     return ids[index].ravel().tolist()
   return None

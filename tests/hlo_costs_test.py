@@ -85,6 +85,18 @@ def test_collectives_by_kind_axis_and_bytes_of_their_results(mesh):
       ('reduce-scatter', 'fsdp'): (1, 2 * 2 * 4)}
 
 
+def test_a_group_of_devices_in_another_order(mesh):
+  # Devices 0 2 1 3 as [2, 1, 2]: along axis_0 stand 0 and 1.
+  text = '''ENTRY %main (p: f32[4]) -> f32[4] {
+  ROOT %r = f32[4]{0} all-reduce(%p), replica_groups=mesh['axis_0'=2,'axis_1'=1,'axis_2'=2], device_ids=([2,2]T(1,0)) {'axis_0'}, to_apply=%add
+}
+%add (x: f32[]) -> f32[] {
+}
+'''  # noqa: E501
+  assert hlo_costs.costs(text, mesh).collectives == {
+      ('all-reduce', 'tensor'): (1, 16)}
+
+
 def test_a_loop_without_a_bound_is_told(mesh):
   assert hlo_costs.costs(TEXT, mesh).unknown_loops == 1
 
