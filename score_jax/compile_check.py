@@ -332,16 +332,17 @@ def check(
   print(f'{topology} x {slices}: {len(found)} chips, {slices} x '
         f'{product_name(topology)}, {HBM_GIB[kind]} GiB each; mesh '
         f'{dict(mesh.shape)}', flush=True)
-  results = []
-  for program in programs(config, mesh):
-    results.append(measure(program, mesh, hbm))
-    print(described(results[-1]), flush=True)
+  record = {'topology': topology, 'slices': slices, 'chips': len(found),
+            'product': product_name(topology), 'mesh': dict(mesh.shape),
+            'splice_tokens': SPLICE, 'programs': []}
   folder.mkdir(parents=True, exist_ok=True)
-  (folder / 'compile.json').write_text(json.dumps({
-      'topology': topology, 'slices': slices, 'chips': len(found),
-      'product': product_name(topology), 'mesh': dict(mesh.shape),
-      'splice_tokens': SPLICE, 'programs': results}, indent=2) + '\n')
-  return all(result['fits'] for result in results)
+  for program in programs(config, mesh):
+    result = measure(program, mesh, hbm)
+    print(described(result), flush=True)
+    record['programs'].append(result)
+    # After each, since one can take minutes.
+    (folder / 'compile.json').write_text(json.dumps(record, indent=2) + '\n')
+  return all(result['fits'] for result in record['programs'])
 
 
 def described(result: dict[str, Any]) -> str:
