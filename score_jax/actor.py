@@ -105,6 +105,20 @@ def _concatenate(where):
       out_shardings=where)
 
 
+def sampler_program(
+    model: config_lib.ModelConfig,
+    mesh: Mesh,
+    stop_ids: tuple[int, ...],
+    pad_id: int,
+) -> Callable[..., types.Rollout]:
+  """The sampler as one program; see `attempts.sample_attempts`."""
+  return jax.jit(
+      functools.partial(attempts.sample_attempts, model, stop_ids=stop_ids,
+                        pad_id=pad_id),
+      static_argnames=('samples', 'attempt_tokens', 'temperature'),
+      out_shardings=sharding.named(mesh, 'batch'))
+
+
 class Actor:
   """Samples attempts at problems of one task with one tokenizer."""
 
@@ -129,12 +143,8 @@ class Actor:
         * (len(config.rollout.attempt_tokens) - 1),
         config.rollout.attempt_tokens, config.rollout.prompt_buckets)
     self._check_ids(config.model.vocab_size)
-    self.program = jax.jit(
-        functools.partial(
-            attempts.sample_attempts, config.model,
-            stop_ids=tokenizer.stop_ids, pad_id=tokenizer.pad_id),
-        static_argnames=('samples', 'attempt_tokens', 'temperature'),
-        out_shardings=sharding.named(mesh, 'batch'))
+    self.program = sampler_program(
+        config.model, mesh, tokenizer.stop_ids, tokenizer.pad_id)
 
   def _check_ids(self, vocab_size):
     highest = max([*self.conversation.splices[0].tolist(),

@@ -2,9 +2,9 @@
 
     python -m score_jax.main --config=experiments/stage2.py --workdir=DIR
 
-Exit codes: 0 done; 1 the training failed or memory ran out; 2 bad input; 143
-stopped by SIGTERM or Ctrl-C, saved. Errors of the user are one line (`--v=1`
-shows the traceback).
+Exit codes: 0 done; 1 the training failed or memory ran out (with
+`--mode=compile`: would run out); 2 bad input; 143 stopped by SIGTERM or Ctrl-C,
+saved. Errors of the user are one line (`--v=1` shows the traceback).
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from absl import logging
 import jax
 from ml_collections import config_flags
 
+from score_jax import compile_check
 from score_jax import config as config_lib
 from score_jax import pipeline
 from score_jax import run as run_lib
@@ -31,7 +32,13 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'Where the run is kept; by default runs/NAME.')
 _MODE = flags.DEFINE_enum(
-    'mode', 'train', ['train', 'eval'], 'Train what is missing, or evaluate.')
+    'mode', 'train', ['train', 'eval', 'compile'],
+    'Train what is missing, evaluate, or compile for a TPU slice that need not '
+    'be here: whether the run fits it, and what it costs.')
+_TOPOLOGY = flags.DEFINE_string(
+    'topology', '', 'The slice that --mode=compile compiles for: v5e:16x16.')
+_SLICES = flags.DEFINE_integer(
+    'slices', 1, 'Slices of --topology, with data parallelism across them.')
 
 FAILED, BAD_INPUT, STOPPED = 1, 2, 143
 
@@ -80,6 +87,13 @@ def _run():
   config = run_lib.resolved(config_lib.from_dict(_CONFIG.value))
   folder = pathlib.Path(_WORKDIR.value or f'runs/{config.name}').absolute()
   print(f'workdir: {folder}', flush=True)
+  if _MODE.value == 'compile':
+    jax.config.update('jax_platforms', 'cpu')  # No device takes part.
+    if not compile_check.check(config, folder, _TOPOLOGY.value, _SLICES.value):
+      sys.exit(_failed(
+          f'{config.name} does not fit {_TOPOLOGY.value}; see '
+          f'{folder}/compile.json', FAILED))
+    return
   with shutdown.StopRequest() as stop:
     run = run_lib.open_run(config, folder, stop, _MODE.value == 'eval')
     with contextlib.closing(run), jax.set_mesh(run.mesh):

@@ -11,9 +11,11 @@ import dataclasses
 import math
 
 import jax
+from jax.sharding import Mesh
 import numpy as np
 
 from score_jax import actor as actor_lib
+from score_jax import config as config_lib
 from score_jax import keys
 from score_jax import metrics
 from score_jax import progress
@@ -80,7 +82,7 @@ def attempt(
   Raises:
     shutdown.Stopped: between two batches, when asked to.
   """
-  size = _batch_size(run, samples)
+  size = batch_size(run.config.evaluation, run.mesh, samples)
   key = keys.purpose_key(run.config.seed, 'evaluation')
 
   def sampled() -> Iterator[tuple[Sequence[types.Problem], types.Rollout]]:
@@ -114,11 +116,12 @@ def attempt(
   return _outcome(parts)
 
 
-def _batch_size(run, samples):
+def batch_size(
+    config: config_lib.EvaluationConfig, mesh: Mesh, samples: int
+) -> int:
   """Problems a batch: so many that its rows split evenly over the mesh."""
-  ways = math.prod(
-      run.mesh.shape[axis] for axis in sharding.LOGICAL_AXES['batch'])
-  return max(run.config.evaluation.batch_size // samples // ways, 1) * ways
+  ways = math.prod(mesh.shape[a] for a in sharding.LOGICAL_AXES['batch'])
+  return max(config.batch_size // samples // ways, 1) * ways
 
 
 def _one_ahead(items: Iterable) -> Iterator:

@@ -195,7 +195,7 @@ def _check_checkpoint(name):
         f'is fetched with: hf download {name} --local-dir=DIR, and name DIR')
 
 
-def _check_devices(config, mesh):
+def check_devices(config: config_lib.Config, mesh: Mesh):
   """ValueError unless rows and parameters split evenly over the mesh."""
   rollouts = config.rollout.prompts * config.rollout.samples
   rows = {'config.rollout.prompts': config.rollout.prompts,
@@ -211,7 +211,6 @@ def _check_devices(config, mesh):
     sharding.check_batch(mesh, what, number)
   sharding.check_params(mesh, decoder.abstract(config.model),
                         decoder.logical_axes(config.model))
-  states_lib.check_offload(config.memory, mesh.local_devices)
 
 
 def _check_adapters(model):
@@ -282,7 +281,8 @@ def open_run(
                      'to evaluate; train first, with --mode=train, or name '
                      'weights with --config.model.checkpoint')
   mesh = sharding.make_mesh(config.mesh)
-  _check_devices(config, mesh)
+  check_devices(config, mesh)
+  states_lib.check_offload(config.memory, mesh.local_devices)
   _check_adapters(config.model)
   task = tasks.make(config.task)
   tasks_base.require_split(task.name, config.evaluation.split, task.splits)

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType
 from jax.sharding import Mesh
 from jax.sharding import NamedSharding
@@ -36,8 +37,12 @@ LOGICAL_AXES = {
 def make_mesh(config: config_lib.MeshConfig, devices=None) -> Mesh:
   """A mesh with axes data, fsdp, tensor over all devices.
 
+  Devices of several slices, which a slow network joins, are told apart along
+  the data axis alone.
+
   Raises:
-    ValueError: the product of the axes is not the number of devices.
+    ValueError: the product of the axes is not the number of devices, or data
+      cannot be split over the slices.
   """
   devices = jax.devices() if devices is None else devices
   sizes = [config.data, config.fsdp, config.tensor]
@@ -53,9 +58,20 @@ def make_mesh(config: config_lib.MeshConfig, devices=None) -> Mesh:
         f'config.mesh {dict(zip(AXES, sizes))} does not fit '
         f'{len(devices)} devices: the product of its axes must be that number'
     )
-  return jax.make_mesh(
-      tuple(sizes), AXES, devices=devices, axis_types=(AxisType.Auto,) * 3
-  )
+  slices = len({getattr(d, 'slice_index', None) for d in devices})
+  if sizes[0] % slices:
+    raise ValueError(
+        f'config.mesh.data is {sizes[0]}, but data is what is split over the '
+        f'{slices} slices; use a multiple of {slices}')
+  within = (sizes[0] // slices, *sizes[1:])
+  # Splitting an axis of the machine allows any sizes, such as 64 x 4 on 16x16.
+  grid = (
+      mesh_utils.create_device_mesh(
+          within, devices, allow_split_physical_axes=True)
+      if slices == 1 else
+      mesh_utils.create_hybrid_device_mesh(
+          within, (slices, 1, 1), devices, allow_split_physical_axes=True))
+  return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
 def check_batch(mesh: Mesh, what: str, rows: int):

@@ -6,6 +6,7 @@ One step of a stage, top to bottom in `train_stage`:
              -> advantages -> update -> log -> save
 """
 
+from collections.abc import Callable
 import functools
 import math
 import time
@@ -54,6 +55,15 @@ def credit_of(
   return rewards.stage2(attempts, settings.alpha, settings.beta1)
 
 
+def stage_program(states_of_run: states.States, stage: str) -> Callable:
+  """The update of Stage I or II as one program; see `update.rl_update`."""
+  config, settings = states_of_run.config, states_of_run.settings(stage)
+  credit = credit_of(stage, settings, len(config.rollout.attempt_tokens))
+  return _jitted(states_of_run, stage, functools.partial(
+      update.rl_update, model=config.model, stage=settings, credit=credit,
+      temperature=config.rollout.temperature))
+
+
 def train_stage(
     run: Run,
     stage: str,
@@ -78,9 +88,7 @@ def train_stage(
   rollout = run.config.rollout
   credit = credit_of(stage, settings, len(rollout.attempt_tokens))
   model = run.config.model
-  step_fn = _jitted(run, stage, functools.partial(
-      update.rl_update, model=model, stage=settings, credit=credit,
-      temperature=rollout.temperature))
+  step_fn = stage_program(run.states, stage)
   problems = run.problems('train')
   key = keys.purpose_key(run.config.seed, f'rollout/{stage}')
 
@@ -123,7 +131,7 @@ def _attempts(run, policy, problems, key, step) -> actor_lib.Graded:
 def train_base(run: Run) -> Trained:
   """Language modelling of two-attempt transcripts: the base model."""
   settings = run.config.base
-  step_fn = _jitted(run, 'base', functools.partial(
+  step_fn = _jitted(run.states, 'base', functools.partial(
       update.lm_update, model=run.states.model('base'),
       micro_batches=settings.micro_batches))
   corpus = _corpus(run)
@@ -192,16 +200,18 @@ def _on_devices(run, stage, state):
   return jax.device_put(state, states.shardings(run.states.state(stage)))
 
 
-def _jitted(run, stage, update_fn):
+def _jitted(states_of_run, stage, update_fn):
   """The update as one program: state donated, each part where it is kept."""
+  config = states_of_run.config
   update_fn = functools.partial(
-      update_fn, optimizer=run.states.optimizer(stage),
-      head_chunk=run.config.head_chunk,
-      seed=keys.purpose_seed(run.config.seed, f'rounding/{stage}'))
-  bring = states.on_devices if run.config.memory.offload else lambda x: x
-  places = run.states.state_places(stage)
-  return jax.jit(lambda *given: update_fn(*bring(given)), donate_argnums=0,
-                 out_shardings=(places, sharding.named(run.mesh)))
+      update_fn, optimizer=states_of_run.optimizer(stage),
+      head_chunk=config.head_chunk,
+      seed=keys.purpose_seed(config.seed, f'rounding/{stage}'))
+  bring = states.on_devices if config.memory.offload else lambda x: x
+  places = states_of_run.state_places(stage)
+  return jax.jit(
+      lambda *given: update_fn(*bring(given)), donate_argnums=0,
+      out_shardings=(places, sharding.named(states_of_run.mesh)))
 
 
 def _indices(run, stage, size, step, batch):

@@ -19,7 +19,7 @@ LAYERS = (
     'optimizers update metrics',
     'seal checkpoint progress board writer report shutdown',
     'weights trained actor states run',
-    'protocol studies evaluate train pipeline',
+    'protocol studies evaluate train pipeline hlo_costs compile_check',
     'main prepare_data grader_accuracy convert memory',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]
