@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from experiments import pods
 from experiments import variants
 from score_jax import config as config_lib
 
@@ -89,7 +90,17 @@ def test_no_file_of_experiments_is_left_out():
   folder = pathlib.Path(variants.__file__).parent
   with_config = {path.stem for path in folder.glob('*.py')
                  if 'def get_config(' in path.read_text()}
-  assert with_config == {'stage1', 'stage2'}
+  assert with_config == {'pods', 'stage1', 'stage2'}
+
+
+@pytest.mark.parametrize('variant', pods.VARIANTS)
+def test_every_pod_builds(variant):
+  config = config_lib.from_dict(pods.get_config(variant))
+  rollout = config.rollout
+  assert config.stage == 'stage2' and config.name == variant
+  assert rollout.prompts * rollout.samples == 512
+  assert rollout.prompt_buckets[-1] == 512
+  assert rollout.attempt_tokens == (1024, 1024)
 
 
 def test_an_unknown_variant_lists_the_known_ones():
