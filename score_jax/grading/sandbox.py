@@ -36,7 +36,7 @@ NAMES = ('landlock', 'bubblewrap', 'seccomp')
 """The strongest first."""
 
 _EACH = ('no network, no other process, no signals; limits on time, memory, '
-         'files')
+         'files, threads')
 _STOPS = {
     'landlock': f'reads of Python alone, writes in a scratch folder; {_EACH}',
     'bubblewrap': f'reads of Python alone, writes in a scratch folder; {_EACH}',
@@ -67,7 +67,7 @@ def out(outside, secret):
   tries('network', socket.socket)
   tries('write', lambda: open(outside, 'w'))
   tries('empty', lambda: os.truncate(secret, 0))
-  tries('empty', lambda: os.open(secret, os.O_RDONLY | os.O_TRUNC))
+  tries('empty', lambda: os.open('/dev/null', os.O_RDONLY | os.O_TRUNC))
   tries('read', lambda: open(secret).read())
   tries('process', lambda: os.fork() or os._exit(0))
   tries('signal', lambda: os.kill(os.getppid(), 0))

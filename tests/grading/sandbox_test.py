@@ -174,13 +174,28 @@ def _check_hostile(world, name, spec):
   _wait_until(lambda: _children() <= before | servers)
 
 
-def test_files_are_safe_with_the_oldest_landlock(world, tmp_path, monkeypatch):
-  # It knows no right to empty a file. Each server imports this as it starts.
-  (tmp_path / 'sitecustomize.py').write_text(
+@pytest.fixture(name='begin_servers_with')
+def _begin_servers_with(tmp_path, monkeypatch):
+  """A function of a text that each new server runs as it starts."""
+  def begin(text):
+    (tmp_path / 'sitecustomize.py').write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sandbox, '_mine', sandbox.threading.local())
+  return begin
+
+
+def test_a_python_without_pidfds_will_do(begin_servers_with):
+  name = sandbox.choose('auto').name
+  begin_servers_with(  # As uv and conda build it.
+      'import os, signal\n'
+      'del os.pidfd_open, signal.pidfd_send_signal')
+  assert sandbox.choose('auto').name == name
+
+
+def test_files_are_safe_with_the_oldest_landlock(world, begin_servers_with):
+  begin_servers_with(  # It knows no right to empty a file.
       'from score_jax.grading import sandbox_confine\n'
       'sandbox_confine._landlock_abi = lambda: 1')
-  monkeypatch.syspath_prepend(tmp_path)
-  monkeypatch.setattr(sandbox, '_mine', sandbox.threading.local())
   assert sandbox.choose('landlock').name == 'landlock'
   chosen = [program for program in hostile.PROGRAMS if 'OUTSIDE' in program[2]]
   assert len(chosen) > 10
