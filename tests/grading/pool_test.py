@@ -12,7 +12,7 @@ import pytest
 from score_jax.grading import pool
 from score_jax.grading import worker
 
-LIMITS = pool.Limits(cpu_s=0.5, wall_s=5.0, memory_bytes=1 << 28)
+LIMITS = pool.Limits(cpu_s=0.5, wall_s=30.0, memory_bytes=1 << 28)
 
 
 def grade(gold: str, text: str) -> int:
