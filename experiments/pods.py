@@ -21,7 +21,7 @@ ConfigDict = ml_collections.ConfigDict
 def gemma2_2b_v5e(config: ConfigDict):
   """Gemma 2 2B on 16 of v5e: --topology=v5e:4x4.
 
-  The sampler needs 6.1 of 15.75 GiB.
+  The sampler needs 6.1 and the update of Stage I 5.7 of 15.75 GiB.
   """
   _pod(config, 'gemma2_2b', fsdp=4, tensor=4, parts=4, micro_batches=64)
 
