@@ -66,12 +66,12 @@ def run_of(real, script, given='', count=3, **settings):
 
 
 def test_scaling_by_hand(real):
-  # Of two samples a problem: right and wrong at first, both corrected to
-  # right; two more in parallel give the wrong answer.
+  # Of two samples a problem: right and wrong at first, both spoiled by the
+  # second attempt; two more in parallel give the wrong answer.
   def script(asked, row):
     if len(asked.attempt_tokens) == 1:
       return [WRONG]
-    return [RIGHT if row % 2 == 0 else OTHER, RIGHT]
+    return [RIGHT if row % 2 == 0 else OTHER, WRONG]
 
   run, problems = run_of(real, script, samples=2, batch_size=16)
   fields, rows = studies.scaling(run, 'params', problems)
@@ -80,7 +80,7 @@ def test_scaling_by_hand(real):
   # wrong: the majority is wrong.
   assert fields['scaling'] == {
       'temperature': 0.7, 'budget': [2, 4], 'parallel': [1.0, 0.0],
-      'corrected': [1.0, 1.0]}
+      'corrected': [0.0, 0.0]}
   # One of four is right: 3 of 6 pairs have it. Pairs in order: (right, other),
   # whose first counts, and (wrong, wrong).
   found = fields['baselines']
