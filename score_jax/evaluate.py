@@ -48,6 +48,7 @@ def evaluate(
     run.say(f'{settings.split}: {len(problems)} problems, fewer than the '
             f'{settings.problems} asked for')
   problems = problems[: settings.problems or None]
+  params = run.actor.copied(params)
   began = time.monotonic()
   outcome = protocol.attempt(run, f'evaluate {stage}', params, problems)
   result = {

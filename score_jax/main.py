@@ -39,6 +39,8 @@ _TOPOLOGY = flags.DEFINE_string(
     'topology', '', 'The slice that --mode=compile compiles for: v5e:16x16.')
 _SLICES = flags.DEFINE_integer(
     'slices', 1, 'Slices of --topology, with data parallelism across them.')
+_DISTRIBUTED = flags.DEFINE_bool(
+    'distributed', False, 'Several hosts, each with a process; refused as yet.')
 
 FAILED, BAD_INPUT, STOPPED = 1, 2, 143
 
@@ -84,15 +86,18 @@ def main(unused_argv: list[str]):
 
 
 def _run():
+  if _DISTRIBUTED.value:
+    raise ValueError('--distributed: a run over several hosts is not possible '
+                     'yet; use a slice of one host, such as v5litepod-8')
   config = run_lib.resolved(config_lib.from_dict(_CONFIG.value))
   folder = pathlib.Path(_WORKDIR.value or f'runs/{config.name}').absolute()
   print(f'workdir: {folder}', flush=True)
   if _MODE.value == 'compile':
     jax.config.update('jax_platforms', 'cpu')  # No device takes part.
-    if not compile_check.check(config, folder, _TOPOLOGY.value, _SLICES.value):
-      sys.exit(_failed(
-          f'{config.name} does not fit {_TOPOLOGY.value}; see '
-          f'{folder}/compile.json', FAILED))
+    wrong = compile_check.check(config, folder, _TOPOLOGY.value, _SLICES.value)
+    if wrong:
+      sys.exit(_failed(f'{config.name} on {_TOPOLOGY.value}: {wrong}; see '
+                       f'{folder}/compile.json', FAILED))
     return
   with shutdown.StopRequest() as stop:
     run = run_lib.open_run(config, folder, stop, _MODE.value == 'eval')

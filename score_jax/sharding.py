@@ -3,7 +3,8 @@
 Model code names what an axis means ('embed', 'heads'); this table alone says
 over which devices it is split. Parameters are split over `fsdp` along their
 width and over `tensor` along heads, MLP and vocabulary; rows of a batch over
-`data` and `fsdp`.
+`data` and `fsdp`. The sampler reads all weights at every token, so its copy of
+them is whole along the width: nothing is gathered while it decodes.
 """
 
 import math
@@ -32,6 +33,8 @@ LOGICAL_AXES = {
     'vocab': 'tensor',
     None: None,
 }
+SAMPLER_AXES = LOGICAL_AXES | {'embed': None}
+"""The table of the sampler's own copy of the weights."""
 
 
 def make_mesh(config: config_lib.MeshConfig, devices=None) -> Mesh:
@@ -103,20 +106,22 @@ def check_params(mesh: Mesh, abstract: Any, axes: Any):
   jax.tree_util.tree_map_with_path(check, abstract, axes)
 
 
-def spec(*names: str | None) -> PartitionSpec:
+def spec(*names: str | None, table=LOGICAL_AXES) -> PartitionSpec:
   """The PartitionSpec of an array whose axes have these logical names."""
-  return PartitionSpec(*(LOGICAL_AXES[name] for name in names))
+  return PartitionSpec(*(table[name] for name in names))
 
 
-def named(mesh: Mesh, *names: str | None) -> NamedSharding:
+def named(
+    mesh: Mesh, *names: str | None, table=LOGICAL_AXES
+) -> NamedSharding:
   """The NamedSharding of an array whose axes have these logical names."""
-  return NamedSharding(mesh, spec(*names))
+  return NamedSharding(mesh, spec(*names, table=table))
 
 
-def tree_shardings(mesh: Mesh, axes: Any) -> Any:
+def tree_shardings(mesh: Mesh, axes: Any, table=LOGICAL_AXES) -> Any:
   """A tree of tuples of logical names as a tree of NamedShardings."""
   return jax.tree.map(
-      lambda names: named(mesh, *names), axes,
+      lambda names: named(mesh, *names, table=table), axes,
       is_leaf=lambda x: isinstance(x, tuple),
   )
 

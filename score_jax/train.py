@@ -116,11 +116,12 @@ def train_stage(
 def _attempts(run, policy, problems, key, step) -> actor_lib.Graded:
   """Graded attempts at the problems of a step.
 
-  A part is graded while the devices sample those after it.
+  A part is graded while the devices sample those after it. The sampler's copy
+  of the policy is gone when this returns.
   """
   rollout = run.config.rollout
   sampled = run.actor.sample(
-      policy, problems, key, step, samples=rollout.samples,
+      run.actor.copied(policy), problems, key, step, samples=rollout.samples,
       temperature=rollout.temperature, parts=rollout.parts)
   size = len(problems) // rollout.parts
   waiting = [run.actor.grade(problems[n * size : (n + 1) * size], part)

@@ -1,6 +1,7 @@
 """The actor: what the sampler is given, and how what it returns is graded."""
 
 import dataclasses
+import math
 
 import jax
 import numpy as np
@@ -12,7 +13,9 @@ from score_jax import sharding
 from score_jax import tasks
 from score_jax import types
 from score_jax.grading import pool
+from score_jax.models import decoder
 from score_jax.text import tokenizer as tokenizer_lib
+from tests import testing
 
 PROBLEMS = [types.Problem('a', '4+3+2', '9'), types.Problem('b', '5+1', '6')]
 LAYOUT = types.Layout(3, (12, 12), (2,))
@@ -153,3 +156,61 @@ def test_a_given_attempt_is_read_as_if_it_had_been_sampled(actor):
   assert actor.repair_ids(problem) == [
       *actor.prompt_ids(problem), *encode('4+3=8, so 8'), stop,
       *actor.conversation.splices[0].tolist()]
+
+
+def _actor_on(mesh, model):
+  """An actor of a model on a mesh, and a policy where training keeps it."""
+  config = config_lib.from_dict(
+      {'model': dataclasses.asdict(model),
+       'rollout': {'prompt_buckets': (12,), 'attempt_tokens': (8, 8)}})
+  task = tasks.make(config.task)
+  mesh = sharding.make_mesh(config_lib.MeshConfig(*mesh),
+                            jax.devices()[: math.prod(mesh)])
+  made = actor_lib.Actor(config, task, tokenizer_lib.load(task.tokenizer), mesh,
+                         pool.Here(task.grade))
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(model))
+  return made, jax.device_put(testing.params(model), where)
+
+
+MODEL = testing.model_config(vocab_size=28, mlp_width=24)
+HALF = dataclasses.replace(MODEL, dtype='bfloat16')
+LORA = dataclasses.replace(HALF, lora=config_lib.LoraConfig(rank=2))
+
+
+@pytest.mark.parametrize('model', [HALF, LORA])
+def test_the_copy_is_in_bfloat16_and_whole_along_the_width(model):
+  actor, params = _actor_on((1, 4, 2), model)
+  copy = actor.copied(params)
+  shapes = jax.tree.map(lambda x: x.addressable_shards[0].data.shape, copy)
+  attention = shapes['blocks']['attention']
+  assert attention['query']['kernel'] == (2, 16, 2, 6)
+  assert attention['out']['kernel'] == (2, 2, 6, 16)
+  assert shapes['embed']['embedding'] == (14, 16)
+  if model.lora.rank:
+    assert attention['query']['lora_a'] == (2, 16, 2)
+    assert attention['query']['lora_b'] == (2, 2, 2, 6)
+  for (path, x), y in zip(jax.tree.leaves_with_path(copy),
+                          jax.tree.leaves(params)):
+    norm = path[-1].key == 'scale'
+    assert x.dtype == ('float32' if norm else 'bfloat16')
+    np.testing.assert_array_equal(x, y.astype(x.dtype))
+  assert actor.copied(copy) is copy
+
+
+@pytest.mark.parametrize('mesh', [(1, 1, 1), (2, 1, 2)])
+def test_where_the_sampler_wants_nothing_else_there_is_no_copy(mesh):
+  actor, params = _actor_on(mesh, MODEL)
+  assert actor.copied(params) is params
+
+
+@pytest.mark.parametrize('model', [MODEL, HALF, LORA])
+def test_samples_of_the_copy_are_those_of_the_policy(model):
+  actor, params = _actor_on((1, 1, 1), model)
+  there, spread = _actor_on((1, 2, 2), model)
+  chosen = [types.Problem(str(n), '4+3', '7') for n in range(4)]
+  ask = lambda of, tree: of.sample(tree, chosen, jax.random.key(3), 0,
+                                   samples=2, temperature=1.0)[0]
+  before, after = ask(actor, params), ask(actor, actor.copied(params))
+  jax.tree.map(np.testing.assert_array_equal, before, after)
+  other = ask(there, there.copied(spread))
+  np.testing.assert_array_equal(before.tokens_BS, other.tokens_BS)

@@ -1,8 +1,8 @@
 """What a run takes of a TPU slice, and bad input."""
 
-import dataclasses
-import importlib.util
 import json
+import math
+import re
 
 import jax
 import pytest
@@ -10,81 +10,54 @@ import pytest
 from experiments import pods
 from score_jax import compile_check
 from score_jax import config as config_lib
+from score_jax import run as run_lib
 from score_jax import sharding
+from score_jax import tpu_slices
+from tests import arithmetic_test
 
-MODEL = {'vocab_size': 512, 'num_layers': 2, 'width': 256, 'num_heads': 4,
-         'num_kv_heads': 2, 'head_dim': 128, 'mlp_width': 512,
-         'dtype': 'bfloat16', 'unroll_decode': False, 'tied_head': True}
-
-
-def _config(**changes):
-  return config_lib.from_dict({
-      'model': MODEL,
-      'rollout': {'prompts': 8, 'samples': 2, 'prompt_buckets': (16,),
-                  'attempt_tokens': (16, 32)},
-      'evaluation': {'batch_size': 8},
-      'mesh': {'data': 1, 'fsdp': 2, 'tensor': 2}} | changes)
+_config = arithmetic_test.small_config
 
 
-@pytest.mark.parametrize('topology,slices,message', [
-    ('v5e-16', 1, 'v5e-16 is not known; known: v4:2x2x1.*v5e:16x16.*v6e:2x2'),
-    ('v5p:4x4', 1, 'v5p:4x4 is not known'),
-    ('', 1, '--topology= is not known'),
-    ('v5e:4x4', 0, '--slices=0')])
-def test_a_slice_that_is_not_there_is_refused(topology, slices, message):
+@pytest.fixture(name='here')
+def _here(monkeypatch):
+  """As if the devices here were the slice, and no program were compiled."""
+  monkeypatch.setattr(tpu_slices, 'devices', lambda *_: jax.devices()[:4])
+
+
+@pytest.mark.parametrize('changes,message', [
+    ({'mesh': {'data': 1, 'fsdp': 8, 'tensor': 2}}, 'does not fit 4 devices'),
+    ({'mesh': {'data': 1, 'fsdp': 1, 'tensor': 4}},
+     "'kv_heads' of size 2 is not divisible by the 4 devices of mesh axis "
+     "'tensor'"),
+    ({'mesh': {'data': 1, 'fsdp': 4, 'tensor': 1},
+      'rollout': {'prompts': 2, 'samples': 4, 'prompt_buckets': (16,),
+                  'attempt_tokens': (16, 32)}},
+     'config.rollout.prompts 2 is not divisible by 4.*use 4'),
+])
+def test_what_does_not_divide_is_refused_before_anything_is_compiled(
+    here, changes, message, tmp_path):
   with pytest.raises(ValueError, match=message):
-    compile_check.devices(topology, slices)
+    compile_check.check(_config(**changes), tmp_path / 'run', 'v5e:2x2', 1)
+  assert not (tmp_path / 'run').exists()
 
 
-def test_a_missing_compiler_is_told_with_the_way_to_it(monkeypatch):
-  monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-  with pytest.raises(ValueError, match=r"pip install -e '\.\[tpu\]'"):
-    compile_check.devices('v5e:2x2', 1)
+REPORT = '''
+Memory Space: default (color=0)
+Total bytes: 30872690688 (28.75GiB)
+  cumulative_size;       size;       offset; used_by_n_values; shapes_list
+  ------------------------------------------------------------
+   12.50GiB( 42%);   12.50GiB;            0;               22; bf16[16,512,2304], 19×bf16[26,384,1,2625,256]
+   13.00GiB( 83%);  512.50MiB;  13418496000;               20; pred[4], f32[2,3]
+   13.00GiB( 83%);  1008.0KiB;  13418496000;               20; s32[7]
+
+   13.00GiB( 83%);   9.50GiB;  13418496000;               20; f32[9]
+'''  # noqa: E501
 
 
-def test_products_are_named_by_chips_or_by_cores():
-  names = map(compile_check.product_name,
-              ('v5e:4x4', 'v6e:16x16', 'v5p:4x4x4', 'v4:2x2x1'))
-  assert list(names) == ['v5litepod-16', 'v6e-256', 'v5p-128', 'v4-8']
-
-
-def test_the_cache_of_a_device_by_hand():
-  config = _config()
-  mesh = sharding.make_mesh(config.mesh, jax.devices()[:4])
-  slots = 16 + 16 + 65 + 32  # The splice: 64 tokens and an end of turn.
-  # Keys and values of 2 layers, half of 16 rows, one of 2 heads, bfloat16.
-  assert compile_check.cache_bytes(config, mesh, 16) == (
-      2 * 2 * 8 * 1 * slots * 128 * 2)
-
-
-def test_the_flops_of_an_update_by_hand():
-  config = _config()
-  slots, tokens, rows = 129, 48, 16
-  # Query 256 x 512, key and value 256 x 256, out 512 x 256, three of the MLP.
-  weights = 2 * (256 * 512 * 2 + 256 * 256 * 2 + 3 * 256 * 512)
-  pairs = slots * (slots + 1) // 2
-  forward = 2 * weights * slots + 4 * 2 * 4 * 128 * pairs
-  assert compile_check.update_flops(config) == rows * (
-      5 * forward + 6 * 2 * 256 * 512 * tokens)
-  kept = dataclasses.replace(
-      config, model=dataclasses.replace(config.model, remat='none'))
-  assert compile_check.update_flops(config) - compile_check.update_flops(
-      kept) == rows * forward
-
-
-def test_the_flops_of_a_sampler_by_hand():
-  weights = 2 * (256 * 512 * 2 + 256 * 256 * 2 + 3 * 256 * 512)
-  # A prompt of 16, read once; then each of 2 rows reads tokens 17 to 129.
-  pairs = sum(range(1, 17)) + 2 * sum(range(17, 130))
-  assert compile_check.sampler_flops(_config(), 1, 2) == (
-      2 * weights * (16 + 2 * 113) + 4 * 2 * 4 * 128 * pairs
-      + 2 * 48 * 2 * 256 * 512)
-
-
-def test_the_largest_arrays_are_named():
-  text = 'tensor<4x256xf32> tensor<1024x1024xbf16> tensor<2x1024x1024xi1>'
-  assert compile_check.largest_arrays(text, 2) == [
-      'bf16[1024, 1024] 0.00 GiB', 'pred[2, 1024, 1024] 0.00 GiB']
+def test_the_largest_pieces_of_memory_are_named(tmp_path):
+  (tmp_path / 'module_1.memory-usage-report.txt').write_text(REPORT)
+  assert compile_check.largest_buffers(tmp_path, 2) == [
+      'bf16[26, 384, 1, 2625, 256] 12.50GiB', 'f32[2, 3] 512.50MiB']
 
 
 @pytest.mark.parametrize('name', pods.VARIANTS)
@@ -97,30 +70,71 @@ def test_a_pod_takes_512_rollouts_and_trains_all_weights(name):
       name].__doc__
 
 
+@pytest.mark.parametrize('name', pods.VARIANTS)
+def test_a_pod_divides_by_its_mesh(name):
+  config = config_lib.from_dict(pods.get_config(name))
+  sizes = [config.mesh.data, config.mesh.fsdp, config.mesh.tensor]
+  mesh = jax.sharding.AbstractMesh(tuple(sizes), sharding.AXES)
+  run_lib.check_devices(config, mesh)
+  topology, _, slices = re.search(
+      r'--topology=(\S+?)\.?( --slices=(\d))?[.\s]', pods.VARIANTS[
+          name].__doc__ + ' ').groups()
+  shape = topology.partition(':')[2].split('x')
+  assert tpu_slices.chip(topology)
+  assert math.prod(sizes) == math.prod(map(int, shape)) * int(slices or 1)
+
+
+@pytest.fixture(name='as_in_a_run')
+def _as_in_a_run():
+  """Products of the precision that runs have: the kernel has no other."""
+  with jax.default_matmul_precision('default'):
+    yield
+
+
 @pytest.mark.tpu_compiler
-def test_every_program_compiles_for_a_small_slice(tmp_path, capsys):
-  assert compile_check.check(_config(), tmp_path, 'v5e:2x2', 1)
+def test_every_program_compiles_for_a_small_slice(
+    as_in_a_run, tmp_path, capsys):
+  assert not compile_check.check(_config(), tmp_path, 'v5e:2x2', 1)
   kept = json.loads((tmp_path / 'compile.json').read_text())
   assert kept['chips'] == 4 and kept['product'] == 'v5litepod-4'
-  sampler, one, two, evaluation = kept['programs']
+  copy, sampler, one, two, evaluation = kept['programs']
   assert [p['name'] for p in kept['programs']] == [
-      'sampler', 'update of stage1', 'update of stage2', 'evaluation']
+      'copy for the sampler', 'sampler', 'update of stage1',
+      'update of stage2', 'evaluation']
   for program in kept['programs']:
     assert program['fits'] and not program['unknown_loops']
-    assert program['collectives']
+    assert program['collectives'] and not program['faults']
+  for program in (sampler, one, two, evaluation):
     assert 0.9 < program['flops'] / program['model_flops'] < 2.5
-  weights = sampler['arguments']['weights']
+  # Float32 over four devices; the copy is in bfloat16 over two.
+  weights = copy['arguments']['weights']
   assert one['arguments']['weights'] == weights
+  assert 1 <= sampler['arguments']["sampler's weights"] / weights < 1.01
   assert 2 * weights <= sampler['resident']['optimizer'] < 2.1 * weights
   assert sampler['resident']['reference'] == weights
+  assert 'optimizer' not in evaluation['resident']
+  for bytes_of_a_token in sampler['decode_bytes'].values():
+    assert bytes_of_a_token > 0
   assert '4 chips, 1 x v5litepod-4' in capsys.readouterr().out
 
 
 @pytest.mark.tpu_compiler
-def test_what_does_not_fit_names_its_largest_arrays(tmp_path, capsys):
+def test_what_does_not_fit_names_its_largest_buffers(
+    as_in_a_run, tmp_path, capsys):
   config = _config(rollout={
       'prompts': 4096, 'samples': 8, 'prompt_buckets': (512,),
       'attempt_tokens': (1024, 1024)})
-  assert not compile_check.check(config, tmp_path, 'v5e:2x2', 1)
+  wrong = compile_check.check(config, tmp_path, 'v5e:2x2', 1)
+  assert 'sampler does not fit' in wrong and 'evaluation' not in wrong
   out = capsys.readouterr().out
-  assert 'DOES NOT FIT' in out and 'bf16[2, 32768, 2, 2625, 128]' in out
+  assert 'DOES NOT FIT' in out and 'bf16[2, 16384, 1, 2625, 128]' in out
+
+
+@pytest.mark.tpu_compiler
+def test_two_slices_are_joined_along_data(as_in_a_run, tmp_path):
+  config = _config(mesh={'data': 2, 'fsdp': 2, 'tensor': 2})
+  assert not compile_check.check(config, tmp_path, 'v5e:2x2', 2)
+  kept = json.loads((tmp_path / 'compile.json').read_text())
+  assert kept['chips'] == 8 and kept['mesh']['data'] == 2
+  axes = {c['axis'] for p in kept['programs'] for c in p['collectives']}
+  assert 'data, between slices' in axes

@@ -19,8 +19,9 @@ LAYERS = (
     'optimizers update metrics',
     'seal checkpoint progress board writer report shutdown',
     'weights trained actor states run',
-    'protocol studies evaluate train pipeline hlo_costs compile_check',
-    'main prepare_data grader_accuracy convert memory',
+    'protocol studies evaluate train pipeline tpu_slices arithmetic hlo'
+    ' compile_lines compile_programs compile_check',
+    'main prepare_data grader_accuracy convert memory compile_table',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]
 

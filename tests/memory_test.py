@@ -126,8 +126,9 @@ def test_costs_by_hand():
 
 def test_a_plain_stage_keeps_the_base_and_no_more(plain):
   _, seen = plain
-  # Gate and up: of the policy, the reference and two moments.
-  assert [(wide, half) for _, wide, half in seen] == [(8, 0)] * 6
+  # Gate and up: of the policy, the reference, two moments and, whole along
+  # their width, the sampler's copy.
+  assert [(wide, half) for _, wide, half in seen] == [(10, 0)] * 6
 
 
 def test_a_reference_in_bfloat16_beside_a_policy_from_the_base_in_full(
@@ -138,8 +139,9 @@ def test_a_reference_in_bfloat16_beside_a_policy_from_the_base_in_full(
   base = pipeline_test._params(whole, 'base')
   _same(pipeline_test._params(run, 'base'), base)
   _same(seen[0][0], base)
-  # The base in full is gone: policy and two moments, and half a reference.
-  assert [(wide, half) for _, wide, half in seen] == [(6, 2)] * 3
+  # The base in full is gone: policy, two moments and the sampler's copy, and
+  # half a reference.
+  assert [(wide, half) for _, wide, half in seen] == [(8, 2)] * 3
   first = pipeline_test._lines(run.folder, 'metrics.jsonl')[4]
   assert (first['stage'], first['step']) == ('stage1', 1)
   assert all(0 < first[name] < 1e-3 for name in ('kl_t1', 'kl_t2'))
@@ -147,7 +149,7 @@ def test_a_reference_in_bfloat16_beside_a_policy_from_the_base_in_full(
               monkeypatch)
   again, seen = _watched(tmp_path / 'again', config)
   assert _log(again) == _log(run)
-  assert [(wide, half) for _, wide, half in seen] == [(6, 2)] * 2
+  assert [(wide, half) for _, wide, half in seen] == [(8, 2)] * 2
 
 
 def test_offloaded_is_the_same_to_the_bit(plain, tmp_path, monkeypatch):

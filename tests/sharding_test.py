@@ -81,3 +81,17 @@ def test_every_logical_axis_is_a_known_mesh_axis():
   for axes in sharding.LOGICAL_AXES.values():
     names = axes if isinstance(axes, tuple) else (axes,)
     assert set(names) <= {*sharding.AXES, None}
+
+
+def test_the_sampler_holds_weights_whole_along_their_width():
+  mesh = sharding.make_mesh(config_lib.MeshConfig(2, 2, 2))
+  config = testing.model_config(vocab_size=24, tied_head=False)
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(config),
+                                  sharding.SAMPLER_AXES)
+  shapes = jax.tree.map(lambda leaf, to: to.shard_shape(leaf.shape),
+                        decoder.abstract(config), where)
+  assert shapes['embed'] == {'embedding': (12, 16)}
+  assert shapes['head'] == {'kernel': (16, 12)}
+  assert shapes['blocks']['attention']['out'] == {'kernel': (2, 2, 6, 16)}
+  assert shapes['blocks']['mlp']['gate'] == {'kernel': (2, 16, 10)}
+  assert shapes['final_norm'] == {'scale': (16,)}

@@ -1,6 +1,7 @@
 """A step's plumbing, with a policy and an update that only write down."""
 
 import dataclasses
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,9 @@ class _Actor:
     self.conversation = real.conversation
     self.check_lengths = real.check_lengths
     self.sampled, self.graded = [], []
+
+  def copied(self, params):
+    return params
 
   def sample(self, params, problems, key, step, *, samples, temperature,
              parts=1, first_row=0, conversation=None):
@@ -141,6 +145,31 @@ def test_a_step_from_problems_to_the_update(run, stage, monkeypatch):
   first, last = seen['calls'][0][0], seen['trained'].params
   for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last)):
     np.testing.assert_allclose(b, a + 2, rtol=1e-5)
+
+
+def test_the_sampler_has_one_copy_a_step_gone_before_the_update(
+    run, monkeypatch):
+  run, _ = run
+  copies, alive = [], []
+  sample = run.actor.sample
+
+  def copied(params):
+    copy = jax.tree.map(jnp.copy, params)
+    copies.append(weakref.ref(copy['embed']['embedding']))
+    return copy
+
+  def sampled(params, *args, **more):
+    assert params['embed']['embedding'] is copies[-1]()
+    return sample('params', *args, **more)
+
+  credit = train.advantages.leave_one_out  # Between sampling and the update.
+  monkeypatch.setattr(
+      train.advantages, 'leave_one_out', lambda *given: (
+          alive.append([copy() for copy in copies]), credit(*given))[1])
+  monkeypatch.setattr(run.actor, 'copied', copied)
+  monkeypatch.setattr(run.actor, 'sample', sampled)
+  _train_stage(run, 'stage1', monkeypatch)
+  assert alive == [[None], [None, None]]
 
 
 def test_stages_differ_in_problems_and_in_keys(run, monkeypatch):

@@ -32,6 +32,7 @@ import jax.numpy as jnp
 from score_jax import config as config_lib
 from score_jax import sharding
 from score_jax import types
+from score_jax.models import attention
 from score_jax.models import layers
 
 ModelConfig = config_lib.ModelConfig
@@ -193,7 +194,7 @@ def logits(
   """Float32 scores over the vocabulary, [..., V] from [..., D]."""
   scores = jnp.matmul(hidden, head_DV.astype(hidden.dtype),
                       preferred_element_type=jnp.float32)
-  return layers.softcap(scores, config.final_softcap)
+  return attention.softcap(scores, config.final_softcap)
 
 
 def init_cache(config: ModelConfig, blocks: Any, rows: int, slots: int) -> Any:
@@ -240,7 +241,8 @@ def forward(
     params: its parameters; `blocks` stacked or unrolled.
     tokens_BT: int32 ids.
     positions_BT: int32, counted over valid slots.
-    valid_BS: bool, slots that may be attended to; S is T without a cache.
+    valid_BS: bool, slots that may be attended to; S is T without a cache. With
+      a cache of T slots, valid ones stand side by side, as in a prompt.
     cache: keys and values of earlier slots, see `init_cache`; None means that
       the tokens are the whole sequence.
     slot: first slot of the tokens.
@@ -250,17 +252,24 @@ def forward(
     with these tokens in it (None without one). States at slots that are not
     valid mean nothing.
   """
-  T, S = tokens_BT.shape[1], valid_BS.shape[1]
+  given = tokens_BT, positions_BT, valid_BS
+  if cache is None and attention.wants_compact(config, tokens_BT.shape[1]):
+    there_BT, back_BT = attention.compacted(valid_BS)
+    given = (attention.pick(x, there_BT) for x in given)
+    hidden_BTD, _ = _forward(config, params, *given, None, 0)
+    return attention.pick(hidden_BTD, back_BT), None
+  return _forward(config, params, *given, cache, slot)
+
+
+def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache, slot):
   table_VD = params['embed']['embedding'].astype(config.dtype)
   # Whole along D, so that a lookup moves rows of the batch nowhere.
   x = sharding.constrain(table_VD, 'vocab', None)[tokens_BT]
   if config.embed_scale:
     x *= jnp.asarray(config.width**0.5, x.dtype)
   x = sharding.constrain(x, 'batch', None, None)
-  causal_TS = jnp.arange(S)[None] <= slot + jnp.arange(T)[:, None]
-  mask_BTS = valid_BS[:, None] & causal_TS[None]
   graphs = _definition(config)[0]
-  view_of = _views(config, positions_BT, valid_BS, mask_BTS)
+  view_of = _views(config, positions_BT, valid_BS, slot)
 
   def layer(index, weights, x, store):
     with jax.named_scope('block'):
@@ -272,20 +281,20 @@ def forward(
   return nnx.merge(graphs['final_norm'], params['final_norm'])(x), cache
 
 
-def _views(config, positions_BT, valid_BS, mask_BTS):
+def _views(config, positions_BT, valid_BS, slot):
   """From the index of a layer, a number or traced, to its `layers.View`."""
-  everywhere = layers.global_view(config, positions_BT, mask_BTS)
+  attend = attention.attend_fn(config, positions_BT, valid_BS, slot)
+  far = layers.global_angles(config, positions_BT)
   if config.global_every == 1:
+    everywhere = layers.View(*far, functools.partial(attend, True))
     return lambda index: everywhere
-  key_positions_BS = jnp.cumsum(valid_BS, axis=1, dtype=jnp.int32) - 1
-  near = layers.local_view(config, positions_BT, key_positions_BS, mask_BTS)
+  near = layers.local_angles(config, positions_BT)
 
   def of_layer(index):
     is_global = (index + 1) % config.global_every == 0
-    if isinstance(index, int):
-      return everywhere if is_global else near
-    return jax.tree.map(lambda far, local: jnp.where(is_global, far, local),
-                        everywhere, near)
+    choose = lambda a, b: jnp.where(is_global, a, b)
+    return layers.View(*map(choose, far, near),
+                       functools.partial(attend, is_global))
 
   return of_layer
 

@@ -18,42 +18,36 @@ import numpy as np
 
 from score_jax import config as config_lib
 
-_MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
-
 
 class View(NamedTuple):
   """What one kind of layer, global or local, sees of a sequence.
 
   Attributes:
     sin_BTH, cos_BTH: float32, rotary angles of the tokens, H half a head.
-    mask_BTS: bool, whether token t may attend to slot s.
+    attend: from queries [B, T, N, H], keys and values [B, K, S, H] to what
+      the queries find, [B, T, N, H].
   """
 
   sin_BTH: jax.Array
   cos_BTH: jax.Array
-  mask_BTS: jax.Array
+  attend: Callable[..., jax.Array] | None = None
 
 
-def global_view(
-    config: config_lib.ModelConfig, positions_BT: jax.Array, mask_BTS: jax.Array
-) -> View:
-  """The view of layers that attend to everything before them."""
-  return View(*_angles(_global_waves(config), positions_BT), mask_BTS)
+def global_angles(
+    config: config_lib.ModelConfig, positions_BT: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Sine and cosine, for layers that attend to everything before them."""
+  return _angles(_global_waves(config), positions_BT)
 
 
-def local_view(
-    config: config_lib.ModelConfig,
-    positions_BT: jax.Array,
-    key_positions_BS: jax.Array,
-    mask_BTS: jax.Array,
-) -> View:
-  """The view of layers with a window, counted in positions, not slots."""
+def local_angles(
+    config: config_lib.ModelConfig, positions_BT: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """The same for layers with a window, which may have a base of their own."""
   base = config.local_rope_base
   waves = (frequencies(base, config.head_dim) if base
            else _global_waves(config))
-  behind_BTS = positions_BT[:, :, None] - key_positions_BS[:, None]
-  return View(*_angles(waves, positions_BT),
-              mask_BTS & (behind_BTS < config.window))
+  return _angles(waves, positions_BT)
 
 
 def _global_waves(config):
@@ -95,11 +89,6 @@ def rotate(x_BTNH: jax.Array, view: View) -> jax.Array:
   return jnp.concatenate(
       [first * cos - second * sin, second * cos + first * sin], axis=-1
   ).astype(x_BTNH.dtype)
-
-
-def softcap(scores: jax.Array, cap: float) -> jax.Array:
-  """cap * tanh(scores / cap), or `scores` where there is no cap (0)."""
-  return cap * jnp.tanh(scores / cap) if cap else scores
 
 
 def linear(x: jax.Array, weight: jax.Array, outs: int) -> jax.Array:
@@ -226,8 +215,6 @@ class Attention(nnx.Module):
     if config.qk_norm:
       self.query_norm = RMSNorm(config, H, 'head_dim')
       self.key_norm = RMSNorm(config, H, 'head_dim')
-    self.scale = config.attention_scale or H**-0.5
-    self.cap = config.attention_softcap
 
   def project(self, x_BTD: jax.Array, view: View):
     """Query [B, T, N, H], key and value [B, K, T, H] of these tokens."""
@@ -236,19 +223,6 @@ class Attention(nnx.Module):
       q, k = self.query_norm(q), self.key_norm(k)
     q, k = rotate(q, view), rotate(k, view)
     return q, k.swapaxes(1, 2), v.swapaxes(1, 2)
-
-  def mix(self, q_BTNH, k_BKSH, v_BKSH, mask_BTS) -> jax.Array:
-    """Attends where `mask_BTS` is true; returns [B, T, D]."""
-    B, T, N, H = q_BTNH.shape
-    K = k_BKSH.shape[1]
-    q = q_BTNH.reshape(B, T, K, N // K, H)
-    scores = jnp.einsum('btkgh,bksh->bkgts', q, k_BKSH,
-                        preferred_element_type=jnp.float32) * self.scale
-    scores = softcap(scores, self.cap)
-    scores = jnp.where(mask_BTS[:, None, None], scores, _MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
-    mixed = jnp.einsum('bkgts,bksh->btkgh', weights, v_BKSH)
-    return self.out(mixed.reshape(B, T, N, H))
 
 
 class MLP(nnx.Module):
@@ -291,7 +265,7 @@ class Block(nnx.Module):
     """
     q, k, v = self.attention.project(self.attention_norm(x_BTD), view)
     keys, values, cache = store(k, v)
-    mixed = self.attention.mix(q, keys, values, view.mask_BTS)
+    mixed = self.attention.out(view.attend(q, keys, values))
     x_BTD = x_BTD + self._normed('attention_post_norm', mixed)
     mixed = self.mlp(self.mlp_norm(x_BTD))
     return x_BTD + self._normed('mlp_post_norm', mixed), cache

@@ -9,6 +9,7 @@ import pytest
 
 from score_jax import config as config_lib
 from score_jax import sharding
+from score_jax.models import attention
 from score_jax.models import decoder
 from score_jax.models import layers
 from tests import folders
@@ -158,8 +159,7 @@ def test_shared_cache_repeats_rows_and_makes_room():
 
 def _view(at):
   config = testing.model_config(head_dim=8)
-  mask = jnp.ones((1, 1, 1), bool)
-  return layers.global_view(config, jnp.array([[at]]), mask)
+  return layers.View(*layers.global_angles(config, jnp.array([[at]])))
 
 
 def test_rotation_keeps_length_and_depends_on_distance():
@@ -200,9 +200,9 @@ def test_rms_norm_plus_one_by_hand():
 def test_softcap_by_hand():
   # 2 tanh(1 / 2) and 2 tanh(-4).
   np.testing.assert_allclose(
-      layers.softcap(jnp.array([1.0, -8.0]), 2.0), [0.9242343, -1.9986586],
+      attention.softcap(jnp.array([1.0, -8.0]), 2.0), [0.9242343, -1.9986586],
       rtol=1e-6)
-  assert layers.softcap(jnp.array([1e9]), 0.0)[0] == 1e9
+  assert attention.softcap(jnp.array([1e9]), 0.0)[0] == 1e9
 
 
 def test_waves_by_hand():

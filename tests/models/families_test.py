@@ -278,7 +278,7 @@ def test_qwen_with_a_window_is_refused():
 
 
 def test_fields_of_the_weights_are_all_but_those_of_the_run():
-  others = {'dtype', 'param_dtype', 'remat', 'unroll_decode', 'lora',
-            'checkpoint', 'tokenizer', 'thinking'}
+  others = {'dtype', 'param_dtype', 'remat', 'attention', 'unroll_decode',
+            'lora', 'checkpoint', 'tokenizer', 'thinking'}
   names = {field.name for field in dataclasses.fields(config_lib.ModelConfig)}
   assert set(families.MODEL_FIELDS) == names - others

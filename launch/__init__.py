@@ -1,0 +1,1 @@
+"""Runs on TPU slices, from a laptop: `python launch/tpu.py`."""

@@ -1,0 +1,79 @@
+"""What a run has to compute and to read, counted from its config alone.
+
+The measure of a compiled program: see `compile_check`.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from score_jax import config as config_lib
+from score_jax import sharding
+from score_jax import types
+from score_jax.models import decoder
+
+SPLICE = 64
+"""Tokens taken for an instruction between attempts."""
+
+
+def layout_of(config: config_lib.Config) -> types.Layout:
+  """The longest sequence."""
+  attempts = config.rollout.attempt_tokens
+  return types.Layout(config.rollout.prompt_buckets[-1], attempts,
+                      (SPLICE + 1,) * (len(attempts) - 1))
+
+
+def cache_bytes(config: config_lib.Config, mesh: Mesh, rows: int) -> int:
+  """Bytes of the keys and values of so many rows, on one device."""
+  model = config.model
+  shape = (model.num_layers, rows, model.num_kv_heads,
+           layout_of(config).slots, model.head_dim)
+  where = sharding.named(mesh, 'layers', 'batch', 'kv_heads', None, 'head_dim')
+  size = jnp.dtype(model.dtype).itemsize
+  return 2 * math.prod(where.shard_shape(shape)) * size
+
+
+def update_flops(config: config_lib.Config) -> float:
+  """Of an update's matrix products: two a weight and token, and attention.
+
+  Forward, once more where layers are recomputed, and twice backward for the
+  policy; forward for the reference. Scores over the vocabulary are computed
+  again in the backward pass, the reference's too. Attention is counted over
+  causal pairs, half of what plain attention computes.
+  """
+  model, layout = config.model, layout_of(config)
+  rows = config.rollout.prompts * config.rollout.samples
+  passes = (3 if model.remat == 'none' else 4) + 1
+  pairs = layout.slots * (layout.slots + 1) / 2
+  return rows * (
+      passes * (2 * _block_weights(model) * layout.slots
+                + _attention(model) * pairs)
+      + 6 * 2 * model.width * model.vocab_size * sum(layout.attempts))
+
+
+def sampler_flops(config: config_lib.Config, prompts: int, samples: int):
+  """Of the sampler, if no attempt ends early; each prompt is read once."""
+  model, layout = config.model, layout_of(config)
+  rows, prompt = prompts * samples, layout.prompt
+  read = layout.slots - prompt
+  pairs = read * (prompt + layout.slots + 1) / 2
+  once = prompt * (prompt + 1) / 2
+  return (2 * _block_weights(model) * (prompts * prompt + rows * read)
+          + _attention(model) * (prompts * once + rows * pairs)
+          + rows * sum(layout.attempts) * 2 * model.width * model.vocab_size)
+
+
+def _block_weights(model):
+  """Weights of all layers that multiply activations."""
+  blocks = decoder.abstract(model)['blocks']
+  return sum(leaf.size for path, leaf in jax.tree.leaves_with_path(blocks)
+             if path[-1].key == 'kernel')
+
+
+def _attention(model):
+  """Of a pair of a query and a key, in all layers."""
+  return 4 * model.num_layers * model.num_heads * model.head_dim
+
+

@@ -1,0 +1,193 @@
+"""Attention over a sequence: plain, or on TPUs by the splash kernel.
+
+Plain attention holds scores of every pair of a query and a key. The kernel
+holds those of one block at a time, forwards and backwards, and leaves out
+blocks that no query of theirs may see. It is given what it can: sequences that
+are whole, in training and where a prompt is read. Decoding, whose queries are
+few, and splices are plain.
+
+The kernel knows slots, not positions. The two keep step where valid tokens
+stand next to each other, so a window needs `compacted` rows.
+"""
+
+from collections.abc import Callable
+import functools
+
+import jax
+from jax.experimental.pallas.ops.tpu import splash_attention
+import jax.numpy as jnp
+
+from score_jax import config as config_lib
+from score_jax import sharding
+
+_MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
+
+# (is_global, q_BTNH, k_BKSH, v_BKSH) -> mixed_BTNH; `is_global` may be traced.
+Attend = Callable[..., jax.Array]
+
+
+def softcap(scores: jax.Array, cap: float) -> jax.Array:
+  """cap * tanh(scores / cap), or `scores` where there is no cap (0)."""
+  return cap * jnp.tanh(scores / cap) if cap else scores
+
+
+def attend_fn(
+    config: config_lib.ModelConfig,
+    positions_BT: jax.Array,
+    valid_BS: jax.Array,
+    slot: jax.Array | int,
+) -> Attend:
+  """What all layers attend with: tokens in slots from `slot` to S slots.
+
+  Args:
+    config: the model.
+    positions_BT: int32, of the tokens.
+    valid_BS: bool, slots that may be attended to. Where the kernel is used and
+      a window binds, those of a row must stand side by side.
+    slot: first slot of the tokens.
+  """
+  T, S = positions_BT.shape[1], valid_BS.shape[1]
+  if T == S and uses_kernel(config):
+    return functools.partial(_by_kernel, config, valid_BS)
+  causal_TS = jnp.arange(S)[None] <= slot + jnp.arange(T)[:, None]
+  mask_BTS = valid_BS[:, None] & causal_TS[None]
+  near_BTS = None
+  if window_binds(config, S):
+    key_positions_BS = jnp.cumsum(valid_BS, axis=1, dtype=jnp.int32) - 1
+    behind_BTS = positions_BT[:, :, None] - key_positions_BS[:, None]
+    near_BTS = mask_BTS & (behind_BTS < config.window)
+  return functools.partial(_by_mask, config, mask_BTS, near_BTS)
+
+
+def uses_kernel(config: config_lib.ModelConfig) -> bool:
+  """Whether whole sequences go through the kernel; 'auto': on TPUs."""
+  if config.attention == 'auto':
+    return _on_tpus()
+  return config.attention == 'splash'
+
+
+def window_binds(config: config_lib.ModelConfig, slots: int) -> bool:
+  """Whether local layers see less of so many slots than global ones."""
+  return config.global_every > 1 and config.window < slots
+
+
+def wants_compact(config: config_lib.ModelConfig, slots: int) -> bool:
+  """Whether a window of slots has to be the window of positions."""
+  return uses_kernel(config) and window_binds(config, slots)
+
+
+def _on_tpus():
+  # Of the mesh, whose devices need not be those of this process.
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  return device is not None and device.platform == 'tpu'
+
+
+def plain(
+    config: config_lib.ModelConfig,
+    q_BTNH: jax.Array,
+    k_BKSH: jax.Array,
+    v_BKSH: jax.Array,
+    mask_BTS: jax.Array,
+) -> jax.Array:
+  """Attends where `mask_BTS` is true; returns [B, T, N, H]."""
+  B, T, N, H = q_BTNH.shape
+  K = k_BKSH.shape[1]
+  q = q_BTNH.reshape(B, T, K, N // K, H)
+  scores = jnp.einsum('btkgh,bksh->bkgts', q, k_BKSH,
+                      preferred_element_type=jnp.float32) * _scale(config)
+  scores = softcap(scores, config.attention_softcap)
+  scores = jnp.where(mask_BTS[:, None, None], scores, _MASKED)
+  weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
+  mixed = jnp.einsum('bkgts,bksh->btkgh', weights, v_BKSH)
+  return mixed.reshape(B, T, N, H)
+
+
+def splash(
+    config: config_lib.ModelConfig,
+    q_BTNH: jax.Array,
+    k_BKTH: jax.Array,
+    v_BKTH: jax.Array,
+    valid_BT: jax.Array,
+    window: int = 0,
+) -> jax.Array:
+  """Causal attention among valid slots, by a kernel; returns [B, T, N, H].
+
+  Every device takes its rows and heads. Slots that are not valid see one
+  another: their outputs are finite, and mean nothing.
+
+  Args:
+    config: the model.
+    q_BTNH, k_BKTH, v_BKTH: of all slots of the sequence.
+    valid_BT: bool, slots that may be attended to.
+    window: slots that are seen, the query's own included; 0 for all.
+  """
+  T = q_BTNH.shape[1]
+  block = block_size(T)
+  room = -T % block
+  slots = T + room
+  mask = (splash_attention.LocalMask((slots, slots), (window - 1, 0), 0)
+          if window else splash_attention.CausalMask((slots, slots)))
+  sizes = splash_attention.BlockSizes(
+      block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block,
+      block_q_dq=block, block_kv_dq=block)
+
+  def on_a_device(q_BNTH, k_BKTH, v_BKTH, valid_BT):
+    kernel = splash_attention.make_splash_mha(
+        splash_attention.MultiHeadMask([mask] * q_BNTH.shape[1]),
+        block_sizes=sizes, head_shards=1, q_seq_shards=1,
+        attn_logits_soft_cap=config.attention_softcap or None,
+        interpret=not _on_tpus())
+    return jax.vmap(kernel)(
+        q_BNTH, k_BKTH, v_BKTH, splash_attention.SegmentIds(valid_BT, valid_BT))
+
+  if not jax.sharding.get_abstract_mesh().empty:
+    queries, keys = (sharding.spec('batch', name, None, None)
+                     for name in ('heads', 'kv_heads'))
+    on_a_device = jax.shard_map(
+        on_a_device, out_specs=queries, check_vma=False,
+        in_specs=(queries, keys, keys, sharding.spec('batch', None)))
+  widen = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, room), (0, 0)))
+  # The kernel has no factor of its own.
+  q = (q_BTNH * _scale(config)).astype(q_BTNH.dtype).swapaxes(1, 2)
+  valid = jnp.pad(valid_BT, ((0, 0), (0, room))).astype(jnp.int32)
+  mixed = on_a_device(widen(q), widen(k_BKTH), widen(v_BKTH), valid)
+  return mixed[:, :, :T].swapaxes(1, 2)
+
+
+def block_size(slots: int) -> int:
+  """The largest block whose multiples exceed `slots` by an eighth at most."""
+  return next((block for block in (512, 384, 256)
+               if -slots % block <= slots / 8), 128)
+
+
+def compacted(valid_BT: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """The orders in which to `pick` valid slots first, and to put them back."""
+  there_BT = jnp.argsort(~valid_BT, axis=1, stable=True)
+  return there_BT, jnp.argsort(there_BT, axis=1)
+
+
+def pick(x_BT: jax.Array, order_BT: jax.Array) -> jax.Array:
+  """The slots of each row of [B, T, ...] in a new order, int32 [B, T]."""
+  of_row = lambda x, order: x.at[order].get(unique_indices=True,
+                                            mode='promise_in_bounds')
+  return jax.vmap(of_row)(x_BT, order_BT)
+
+
+def _scale(config):
+  return config.attention_scale or config.head_dim**-0.5
+
+
+def _by_mask(config, far_BTS, near_BTS, is_global, q, k, v):
+  if near_BTS is None:
+    return plain(config, q, k, v, far_BTS)
+  return plain(config, q, k, v, jnp.where(is_global, far_BTS, near_BTS))
+
+
+def _by_kernel(config, valid_BT, is_global, q, k, v):
+  far = lambda *qkv: splash(config, *qkv, valid_BT)
+  near = lambda *qkv: splash(config, *qkv, valid_BT, config.window)
+  if is_global is True or not window_binds(config, valid_BT.shape[1]):
+    return far(q, k, v)
+  if is_global is False:
+    return near(q, k, v)
+  return jax.lax.cond(is_global, far, near, q, k, v)

@@ -1,0 +1,55 @@
+"""What a run has to compute and to read, by hand."""
+
+import dataclasses
+
+import jax
+
+from score_jax import arithmetic
+from score_jax import config as config_lib
+from score_jax import sharding
+
+MODEL = {'vocab_size': 1408, 'num_layers': 2, 'width': 256, 'num_heads': 4,
+         'num_kv_heads': 2, 'head_dim': 128, 'mlp_width': 512,
+         'dtype': 'bfloat16', 'unroll_decode': False, 'tied_head': True}
+
+
+def small_config(**changes):
+  return config_lib.from_dict({
+      'model': MODEL,
+      'rollout': {'prompts': 8, 'samples': 2, 'prompt_buckets': (16,),
+                  'attempt_tokens': (16, 32)},
+      'evaluation': {'batch_size': 8},
+      'mesh': {'data': 1, 'fsdp': 2, 'tensor': 2}} | changes)
+
+
+def test_the_cache_of_a_device_by_hand():
+  config = small_config()
+  mesh = sharding.make_mesh(config.mesh, jax.devices()[:4])
+  slots = 16 + 16 + 65 + 32  # The splice: 64 tokens and an end of turn.
+  # Keys and values of 2 layers, half of 16 rows, one of 2 heads, bfloat16.
+  assert arithmetic.cache_bytes(config, mesh, 16) == (
+      2 * 2 * 8 * 1 * slots * 128 * 2)
+
+
+def test_the_flops_of_an_update_by_hand():
+  config = small_config()
+  slots, tokens, rows = 129, 48, 16
+  # Query 256 x 512, key and value 256 x 256, out 512 x 256, three of the MLP.
+  weights = 2 * (256 * 512 * 2 + 256 * 256 * 2 + 3 * 256 * 512)
+  pairs = slots * (slots + 1) // 2
+  forward = 2 * weights * slots + 4 * 2 * 4 * 128 * pairs
+  assert arithmetic.update_flops(config) == rows * (
+      5 * forward + 6 * 2 * 256 * 1408 * tokens)
+  kept = dataclasses.replace(
+      config, model=dataclasses.replace(config.model, remat='none'))
+  assert arithmetic.update_flops(config) - arithmetic.update_flops(
+      kept) == rows * forward
+
+
+def test_the_flops_of_a_sampler_by_hand():
+  weights = 2 * (256 * 512 * 2 + 256 * 256 * 2 + 3 * 256 * 512)
+  # A prompt of 16, read once; then each of 2 rows reads tokens 17 to 129.
+  pairs = sum(range(1, 17)) + 2 * sum(range(17, 130))
+  assert arithmetic.sampler_flops(small_config(), 1, 2) == (
+      2 * weights * (16 + 2 * 113) + 4 * 2 * 4 * 128 * pairs
+      + 2 * 48 * 2 * 256 * 1408)

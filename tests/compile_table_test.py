@@ -1,0 +1,93 @@
+"""What is printed of compiled programs, and the table of the docs."""
+
+import json
+import types
+
+import pytest
+
+from score_jax import compile_lines
+from score_jax import compile_table
+
+GIB = 2**30
+
+
+def _program(name, **changes):
+  return {
+      'name': name, 'hbm': 16 * GIB, 'arguments': {'weights': GIB},
+      'resident': {'optimizer': 2 * GIB}, 'cache': 0, 'fits': True,
+      'peak': 6 * GIB, 'needed': 8 * GIB, 'temporaries': 5 * GIB, 'spare': 0.5,
+      'reason': '', 'largest': [], 'faults': [], 'flops': 3e15,
+      'model_flops': 2e15, 'bytes_accessed': 4 * GIB, 'compute_s': 7.0,
+      'memory_s': 5.0, 'least_decode_bytes': 0, 'decode_bytes': {},
+      'collectives': [], 'unknown_loops': 0, 'compile_s': 9.0} | changes
+
+
+RECORD = {
+    'name': 'pod', 'topology': 'v5e:4x4', 'slices': 2, 'chips': 32,
+    'product': 'v5litepod-16', 'mesh': {'data': 2, 'fsdp': 4, 'tensor': 4},
+    'parts': 4, 'programs': [
+        _program('sampler', cache=GIB, least_decode_bytes=2 * GIB,
+                 decode_bytes={'1': 2.2 * GIB, '2': 2.4 * GIB},
+                 compute_s=1.0, memory_s=12.5),
+        _program('update of stage1', needed=9 * GIB, spare=0.4375),
+        _program('update of stage2', needed=10 * GIB, spare=0.375),
+        _program('evaluation')]}
+DOES_NOT_FIT = {key: value for key, value in _program(
+    'sampler', fits=False, reason='Ran out', largest=['f32[8] 3.00GiB']).items()
+                if key not in ('peak', 'needed', 'temporaries', 'spare')}
+
+
+def test_a_program_in_lines():
+  program = _program(
+      'sampler', cache=GIB, least_decode_bytes=2 * GIB,
+      decode_bytes={1: 3 * GIB}, spare=0.05, faults=['layers are gathered'],
+      collectives=[{'kind': 'all-gather', 'axis': 'fsdp', 'count': 3,
+                    'bytes': GIB}])
+  assert compile_lines.described(program).splitlines() == [
+      'sampler (9 s): fits: 8.00 of 16.00 GiB, 5% spare; peak 6.00, less than '
+      'is to be left',
+      '  weights 1.00, cache 1.00, optimizer (stays) 2.00, temporaries 5.00',
+      '  4.00 GiB read and written, at least 5 s; 3e+15 FLOPs of all devices, '
+      'at least 7 s',
+      '  the model itself: 2e+15 FLOPs; 1.50 times that',
+      '  a token of attempt 1: 3.00 GiB; weights and cache are 2.00',
+      '  all-gather over fsdp: 3 times, 1.00 GiB',
+      '  FAULT: layers are gathered']
+
+
+def test_a_program_that_does_not_fit_in_lines():
+  assert compile_lines.described(DOES_NOT_FIT).splitlines() == [
+      'sampler (9 s): DOES NOT FIT: Ran out',
+      '  weights 1.00, optimizer (stays) 2.00',
+      '  largest pieces of memory: f32[8] 3.00GiB']
+
+
+def test_the_row_of_a_slice():
+  row = compile_table.table([RECORD]).splitlines()[2]
+  assert row == (
+      '| `pod` | `2 x v5e:4x4` (v5litepod-16) | 2 x 4 x 4 | 8.00 | 10.00 '
+      '| 8.00 | 38% | 1.50 | 1.20 | 7 | 4 x 12.5 |')
+  record = RECORD | {'programs': [DOES_NOT_FIT, *RECORD['programs'][1:]]}
+  row = compile_table.table([record]).splitlines()[2]
+  assert '| too much | 10.00 | 8.00 | none | - |' in row
+
+
+def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
+  page = tmp_path / 'pods.md'
+  page.write_text(f'before\n{compile_table.BEGIN}old\n{compile_table.END}after')
+  monkeypatch.setattr(compile_table, 'PAGE', page)
+  monkeypatch.setattr(compile_table.flags, 'FLAGS',
+                      types.SimpleNamespace(write=True))
+  (tmp_path / 'compile.json').write_text(json.dumps(RECORD))
+  compile_table.main(str(tmp_path))
+  table = compile_table.table([RECORD])
+  assert capsys.readouterr().out == table
+  assert page.read_text() == (
+      f'before\n{compile_table.BEGIN}{table}{compile_table.END}after')
+
+
+@pytest.mark.parametrize('folders,message', [
+    ((), 'name the --workdir'), (('nowhere',), 'make it with --mode=compile')])
+def test_what_was_not_compiled_has_no_row(folders, message):
+  with pytest.raises(ValueError, match=message):
+    compile_table.main(*folders)

@@ -1,0 +1,40 @@
+"""Operations of matrix products and kernels, by hand."""
+
+from score_jax.hlo import flops
+from score_jax.hlo import text
+from tests.hlo import program
+
+
+def _entry(lines: str) -> text.Module:
+  return text.read(f'ENTRY %main (p: f32[4]) -> f32[4] {{\n{lines}\n}}\n')
+
+
+def test_products_in_nested_loops_count_as_often_as_they_run():
+  # [4, 8] x [8, 2], a multiply and an add each, 3 times in each of 5.
+  module = text.read(program.TEXT)
+  assert flops.flops(module) == 5 * 3 * (2 * 4 * 2 * 8)
+
+
+def test_a_loop_without_a_bound_is_told():
+  assert text.read(program.TEXT).unknown_loops == 1
+
+
+def test_a_batch_axis_in_a_window_is_not_counted_twice():
+  # The batch of 4 is an axis of the window: of its 4 x 4 places 4 count.
+  module = _entry("""  %p = f32[4,8,16]{2,1,0} parameter(0)
+  %q = f32[4,16,32]{2,1,0} parameter(1)
+  ROOT %c = f32[4,8,32]{2,1,0} convolution(%p, %q), window={size=4 stride=3 lhs_dilate=4}, dim_labels=0bf_0io->0bf""")  # noqa: E501
+  assert flops.flops(module) == 4 * (2 * 8 * 16 * 32)
+
+
+def test_an_attention_kernel_counts_the_blocks_that_it_computes():
+  # 3 rows, 2 heads of 256; of 4 x 4 blocks of 8 by 8 slots, 10 are computed.
+  kernel = lambda name, rows='3,': _entry(f"""  %p = f32[4]{{0}} parameter(0)
+  ROOT %{name}.1 = bf16[3,2,32,256]{{3,2,1,0}} custom-call(%p, %p), custom_call_target="tpu_custom_call", operand_layout_constraints={{s8[1,4,4]{{2,1,0}}, s8[1,4,4]{{2,1,0}}, bf16[{rows}2,32,256]{{3,2,1,0}}, bf16[{rows}1,32,256]{{3,2,1,0}}}}, frontend_attributes={{kernel_metadata={{""")  # noqa: E501
+  product = 2 * 3 * 2 * (10 * 8 * 8) * 256
+  counted = {name: flops.flops(kernel(f'splash_mha_{name}'))
+             for name in ('fwd_residuals', 'dq_no_residuals', 'dkv')}
+  assert counted == {'fwd_residuals': 2 * product,
+                     'dq_no_residuals': 3 * product, 'dkv': 4 * product}
+  assert flops.flops(kernel('splash_mha_dkv', '')) == 4 * product / 3
+  assert flops.flops(kernel('another')) == 0

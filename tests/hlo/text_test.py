@@ -1,0 +1,52 @@
+"""What is read of HLO text."""
+
+from score_jax.hlo import text
+from tests.hlo import program
+
+
+def test_bytes_of_arrays():
+  shape = '(f32[2,3]{1,0:T(8,128)}, /*index=1*/bf16[5]{0}, pred[7], s32[])'
+  sizes = [text.num_bytes(*a) for a in text.arrays(shape)]
+  assert sizes == [24, 10, 7, 4]
+  assert text.layouts(shape) == [(24, '1,0:T(8,128)'), (10, '0'), (7, ''),
+                                 (4, '')]
+
+
+def test_computations_run_as_often_as_the_loops_around_them():
+  module = text.read(program.TEXT)
+  expected = {'main': 1, 'outer': 5, 'inner': 15, 'fused': 15, 'add_up': 1}
+  assert {name: module.runs[name] for name in expected} == expected
+  assert {'fused', 'add', 'all-reduce-scatter.3'} <= module.inner
+  assert not {'main', 'outer', 'inner', 'inner_condition'} & module.inner
+
+
+def test_loops_of_the_compiler_count_in_unsigned_numbers():
+  told = program.TEXT.replace('s32[]{:T(128)} constant(3)',
+                              'u32[]{:T(128)} constant(3)')
+  assert told != program.TEXT and text.read(told).runs['inner'] == 15
+
+
+def test_a_loop_that_is_unrolled_runs_as_often_as_its_counter_steps():
+  module = text.read('''
+%body (b: (f32[2], u32[])) -> (f32[2], u32[]) {
+  %b = (f32[2]{0}, u32[]) parameter(0)
+  %old = u32[] get-tuple-element(%b), index=1
+  %x = f32[2]{0} get-tuple-element(%b), index=0
+  %two = u32[] constant(2)
+  %new = u32[] add(%old, %two)
+  ROOT %t = (f32[2]{0}, u32[]) tuple(%x, %new)
+}
+
+%condition (c: (f32[2], u32[])) -> pred[] {
+  %c = (f32[2]{0}, u32[]) parameter(0)
+  %at = u32[] get-tuple-element(%c), index=1
+  %seven = u32[] constant(7)
+  ROOT %less = pred[] compare(%at, %seven), direction=LT
+}
+
+ENTRY %main (a: (f32[2], u32[])) -> (f32[2], u32[]) {
+  %a = (f32[2]{0}, u32[]) parameter(0)
+  ROOT %w = (f32[2]{0}, u32[]) while(%a), condition=%condition, body=%body
+}
+''')
+  assert module.runs['body'] == 4  # At 0, 2, 4 and 6.

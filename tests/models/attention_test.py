@@ -1,0 +1,247 @@
+"""The splash kernel, interpreted, against plain attention; and who uses it."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from score_jax import config as config_lib
+from score_jax import sharding
+from score_jax import tpu_slices
+from score_jax import update
+from score_jax.models import attention
+from score_jax.models import decoder
+from tests import folders
+from tests import testing
+
+N, K, H = 4, 2, 6
+
+
+def _config(**changes):
+  return testing.model_config(num_heads=N, num_kv_heads=K, head_dim=H,
+                              **changes)
+
+
+def _inputs(B, T, seed=0):
+  """Queries, keys and values, and weights for what comes out."""
+  rng = np.random.default_rng(seed)
+  draw = lambda *shape: jnp.asarray(2 * rng.normal(size=shape), jnp.float32)
+  return draw(B, T, N, H), draw(B, K, T, H), draw(B, K, T, H), draw(B, T, N, H)
+
+
+def _valid(B, T, gap):
+  """Padding in front, more in each row, and dead slots `gap` in all rows."""
+  valid = np.arange(T) >= np.arange(B)[:, None] * T // (2 * B)
+  valid[:, gap] = False
+  return jnp.asarray(valid)
+
+
+def _mask(valid, window):
+  at = np.arange(valid.shape[1])
+  behind = at[:, None] - at
+  return valid[:, None] & ((behind >= 0) & (behind < window))[None]
+
+
+def _value_and_grads(attend, valid, q, k, v, weights):
+  """What comes out of valid slots, and gradients of a weighted sum of it."""
+
+  def loss(q, k, v):
+    out = jnp.where(valid[:, :, None, None], attend(q, k, v), 0)
+    return jnp.sum(out * weights), out
+
+  grads, out = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(q, k, v)
+  return out, *grads
+
+
+def _assert_the_kernel_is_plain_attention(config, B, T, gap, window):
+  *given, weights = _inputs(B, T)
+  valid = _valid(B, T, gap)
+  mask = _mask(valid, window or T)
+  expected = _value_and_grads(
+      lambda *qkv: attention.plain(config, *qkv, mask), valid, *given, weights)
+  found = _value_and_grads(
+      lambda *qkv: attention.splash(config, *qkv, valid, window), valid, *given,
+      weights)
+  for a, b in zip(found, expected, strict=True):
+    assert np.abs(b).max() > 1
+    np.testing.assert_allclose(a, b, atol=5e-5)
+
+
+@pytest.mark.parametrize('T,gap,window,cap', [
+    (12, slice(7, 9), 0, 0.0), (200, slice(90, 140), 0, 3.0),
+    (200, slice(0), 37, 3.0), (200, slice(0), 150, 0.0)])
+def test_the_kernel_attends_as_plain_attention_does(T, gap, window, cap):
+  # 200 slots are two blocks of 128, the last with room behind it.
+  config = _config(attention_softcap=cap, attention_scale=0.3)
+  _assert_the_kernel_is_plain_attention(config, 2, T, gap, window)
+
+
+@pytest.mark.parametrize('axes', [(4, 1, 2), (2, 2, 2)])
+def test_every_device_takes_its_rows_and_heads(axes):
+  config = _config(attention_softcap=3.0)
+  with jax.set_mesh(sharding.make_mesh(config_lib.MeshConfig(*axes))):
+    _assert_the_kernel_is_plain_attention(config, 8, 12, slice(0), 5)
+
+
+def test_rows_of_padding_alone_are_finite():
+  valid = jnp.zeros((2, 12), bool)
+  given = _inputs(2, 12)
+  everywhere = jnp.ones_like(valid)
+  for x in _value_and_grads(
+      lambda *qkv: attention.splash(_config(), *qkv, valid, 5), everywhere,
+      *given):
+    assert np.isfinite(x).all()
+
+
+def test_no_scores_of_all_pairs_are_held():
+  config = _config(attention_softcap=3.0)
+  given = _inputs(2, 200)
+  valid = _valid(2, 200, slice(0))
+
+  def shapes(attend):
+    return str(jax.make_jaxpr(functools.partial(
+        _value_and_grads, attend, valid))(*given))
+
+  mask = _mask(valid, 200)
+  assert ',200,200]' in shapes(
+      lambda *qkv: attention.plain(config, *qkv, mask))
+  text = shapes(lambda *qkv: attention.splash(config, *qkv, valid))
+  assert ',200,200]' not in text and '256,256]' not in text
+  assert text.count('pallas_call') == 3  # Forwards, and two of the gradient.
+
+
+@pytest.mark.parametrize('slots,block', [
+    (12, 128), (512, 512), (513, 128), (2560, 512), (2625, 384)])
+def test_blocks_by_hand(slots, block):
+  # 2625 = 7 * 384 - 63; with blocks of 512 it would be 447 slots of nothing.
+  assert attention.block_size(slots) == block
+
+
+def test_valid_slots_first_and_back():
+  valid = jnp.array([[False, True, False, True], [True, True, True, True]])
+  there, back = attention.compacted(valid)
+  slots = jnp.arange(8).reshape(2, 4)
+  first = attention.pick(slots, there)
+  np.testing.assert_array_equal(first, [[1, 3, 0, 2], [4, 5, 6, 7]])
+  np.testing.assert_array_equal(attention.pick(first, back), slots)
+
+
+def _sequences(rows, seed=0):
+  """Sequences as sampled: padding in front, dead slots behind attempt 1."""
+  rng = np.random.default_rng(seed)
+  tokens = rng.integers(0, testing.VOCAB, (rows, 17)).astype(np.int32)
+  at = np.arange(17)
+  padding, dead = rng.integers(0, 5, (rows, 1)), rng.integers(0, 6, (rows, 1))
+  valid = (at >= padding) & ~((at >= 11 - dead) & (at < 11))
+  return tokens, valid
+
+
+@functools.cache
+def _lively(form):
+  """A small model of two layers or three, all of whose parts matter."""
+  changes = folders.SMALL[form] if form != 'llama' else {}
+  config = testing.model_config(
+      **changes | {'num_layers': 3 if form == 'gemma3' else 2,
+                   'vocab_size': 24})
+  if config.global_every > 1:
+    config = dataclasses.replace(config, global_every=2)
+  rng = np.random.default_rng(1)
+  draw = lambda x: x + jnp.asarray(0.3 * rng.normal(size=x.shape), x.dtype)
+  tree = testing.params(config)
+  # Not the embedding: rows of one choice would all be of one length.
+  return config, jax.tree.map(draw, tree) | {'embed': tree['embed']}
+
+
+def _states_and_grads(config, tree, tokens, valid, weights):
+  """Hidden states at valid slots, and the gradient of all parameters."""
+
+  def loss(tree):
+    hidden, _ = decoder.forward(config, tree, tokens, update.positions(valid),
+                                valid)
+    hidden = jnp.where(valid[..., None], hidden, 0)
+    return jnp.sum(hidden * weights), hidden
+
+  return jax.jit(jax.grad(loss, has_aux=True))(tree)
+
+
+@pytest.mark.parametrize('form,axes', [
+    ('llama', None), ('gemma2', None), ('gemma3', (2, 2, 2))])
+def test_a_model_computes_the_same_by_the_kernel(form, axes):
+  # Windows of 4 positions, among dead slots that take none.
+  config, tree = _lively(form)
+  tokens, valid = _sequences(8)
+  weights = np.random.default_rng(2).normal(size=(8, 17, 16))
+  weights = jnp.asarray(weights, jnp.float32)
+  by = lambda kind: _states_and_grads(
+      dataclasses.replace(config, attention=kind), tree, tokens,
+      jnp.asarray(valid), weights)
+  expected = by('plain')
+  if axes:
+    with jax.set_mesh(sharding.make_mesh(config_lib.MeshConfig(*axes))):
+      found = by('splash')
+  else:
+    found = by('splash')
+  for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('form,unroll', [('llama', True), ('gemma2', False)])
+def test_prompts_that_the_kernel_reads_are_answered_the_same(form, unroll):
+  config, tree = _lively(form)
+  config = dataclasses.replace(config, unroll_decode=unroll)
+  sample = lambda kind: testing.sample(
+      dataclasses.replace(config, attention=kind), tree=tree, temperature=0.0,
+      samples=1, rows=6)
+  plain, splash = sample('plain'), sample('splash')
+  assert len(np.unique(plain.length_BA)) > 1
+  np.testing.assert_array_equal(splash.tokens_BS, plain.tokens_BS)
+  np.testing.assert_allclose(splash.logp_BS, plain.logp_BS, atol=1e-5)
+
+
+def test_a_sampler_uses_the_kernel_for_its_prompts_alone():
+  config = testing.model_config(attention='splash', unroll_decode=False)
+  tree = testing.params(config)
+  text = str(jax.make_jaxpr(lambda: testing.sample(config, tree=tree))())
+  assert text.count('pallas_call') == 1
+
+
+def test_the_devices_of_the_mesh_choose_unless_the_config_does():
+  device = jax.sharding.AbstractDevice('TPU v5 lite', 1, platform='tpu')
+  tpus = jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES,
+                                   abstract_device=device)
+  by = lambda kind: attention.uses_kernel(testing.model_config(attention=kind))
+  assert not by('auto') and by('splash')
+  with jax.set_mesh(sharding.make_mesh(config_lib.MeshConfig())):
+    assert not by('auto') and by('splash')
+  with jax.sharding.use_abstract_mesh(tpus):
+    assert by('auto') and not by('plain')
+
+
+def test_an_unknown_kernel_is_refused():
+  with pytest.raises(ValueError, match="config.model.attention.*'splash'"):
+    config_lib.from_dict({'model': {'attention': 'flash'}})
+
+
+@pytest.mark.tpu_compiler
+@pytest.mark.parametrize('topology', ['v4:2x2x1', 'v5e:2x2', 'v5p:2x2x1',
+                                      'v6e:2x2'])
+@pytest.mark.parametrize('head_dim,window', [(64, 0), (128, 0), (256, 700)])
+def test_the_kernel_compiles_for_every_kind_of_chip(topology, head_dim, window):
+  config = testing.model_config(num_heads=8, num_kv_heads=4, head_dim=head_dim,
+                                attention_softcap=50.0)
+  mesh = sharding.make_mesh(config_lib.MeshConfig(1, 2, 2),
+                            tpu_slices.devices(topology, 1))
+  array = lambda shape, dtype, *names: jax.ShapeDtypeStruct(
+      shape, dtype, sharding=sharding.named(mesh, *names))
+  q = array((4, 2625, 8, head_dim), jnp.bfloat16, 'batch', None, 'heads')
+  k = array((4, 4, 2625, head_dim), jnp.bfloat16, 'batch', 'kv_heads')
+  valid = array((4, 2625), jnp.bool, 'batch')
+  loss = lambda q, k, v, valid: jnp.sum(
+      attention.splash(config, q, k, v, valid, window), dtype=jnp.float32)
+  with jax.set_mesh(mesh):
+    text = jax.jit(jax.grad(loss, (0, 1, 2))).lower(
+        q, k, k, valid).compile().as_text()
+  assert text.count('custom_call_target="tpu_custom_call"') == 3
