@@ -75,5 +75,3 @@ def _block_weights(model):
 def _attention(model):
   """Of a pair of a query and a key, in all layers."""
   return 4 * model.num_layers * model.num_heads * model.head_dim
-
-

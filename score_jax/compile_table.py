@@ -64,6 +64,20 @@ def page(old: str, new_table: str) -> str:
   return before + BEGIN + new_table + END + rest.split(END)[1]
 
 
+def _record(folder: str) -> dict[str, Any]:
+  """What was found of a slice; ValueError unless it is all there."""
+  path = pathlib.Path(folder) / 'compile.json'
+  again = f'make it with --mode=compile --workdir={folder}'
+  record = files.read_json(path)
+  if record is None:
+    raise ValueError(f'{path} is not there; {again}')
+  programs = record.get('programs', []) if isinstance(record, dict) else []
+  # The last to be compiled.
+  if not any(program['name'] == 'evaluation' for program in programs):
+    raise ValueError(f'{path} was cut short, or is of something else; {again}')
+  return record
+
+
 def _define():
   flags.DEFINE_bool('write', False, 'Write the table into its page.')
 
@@ -72,14 +86,7 @@ def main(*folders: str):
   """Prints the table of the runs that are named."""
   if not folders:
     raise ValueError('name the --workdir of at least one --mode=compile')
-  records = []
-  for folder in folders:
-    path = pathlib.Path(folder) / 'compile.json'
-    records.append(files.read_json(path))
-    if records[-1] is None:
-      raise ValueError(f'{path} is not there; make it with --mode=compile '
-                       f'--workdir={folder}')
-  new = table(records)
+  new = table([_record(folder) for folder in folders])
   print(new, end='')
   if flags.FLAGS.write:
     PAGE.write_text(page(PAGE.read_text(), new))

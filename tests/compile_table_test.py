@@ -91,3 +91,11 @@ def test_the_command_writes_the_page(tmp_path, monkeypatch, capsys):
 def test_what_was_not_compiled_has_no_row(folders, message):
   with pytest.raises(ValueError, match=message):
     compile_table.main(*folders)
+
+
+@pytest.mark.parametrize('record', [
+    RECORD | {'programs': RECORD['programs'][:-1]}, {}, [1]])
+def test_what_was_cut_short_is_refused(record, tmp_path):
+  (tmp_path / 'compile.json').write_text(json.dumps(record))
+  with pytest.raises(ValueError, match='compile.json was cut short'):
+    compile_table.main(str(tmp_path))

@@ -191,8 +191,6 @@ def collective(one: Instruction) -> str | None:
   return op if op in _COLLECTIVES else None
 
 
-
-
 def is_spread(one: Instruction) -> bool:
   """Whether a collective is one of the fusions over which one is spread."""
   return 'async_collective_fusion_config' in one.rest

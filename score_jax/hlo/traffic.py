@@ -135,5 +135,3 @@ def _made(module, inside) -> list[int]:
     return [size for size, _ in text.layouts(one.shape)]
 
   return of(next(one for one in inside if one.is_root))
-
-
