@@ -108,6 +108,11 @@ def kind_of(text: str) -> str:
 
 def reason(text: str) -> str:
   """The line of an output that says what is wrong."""
+  if unset := re.search(r'Failed to find attribute \[(project|zone)\]', text):
+    name = unset.group(1)
+    setting = 'project' if name == 'project' else 'compute/zone'
+    return (f'gcloud has no {name}: give --{name}, or set its own with gcloud '
+            f'config set {setting}')
   lines = [line.strip() for line in text.splitlines() if line.strip()]
   errors = [line for line in lines if 'error' in line.lower()]
   return (errors or lines[-1:] or ['no reason given'])[0][:400]

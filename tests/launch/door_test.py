@@ -207,6 +207,19 @@ def test_other_errors_are_one_line_at_once(laptop, capsys):
       'launch: ERROR: (gcloud) PERMISSION_DENIED: no\n')
 
 
+@pytest.mark.parametrize('name, setting', [
+    ('project', 'project'), ('zone', 'compute/zone')])
+def test_what_gcloud_is_not_set_to_is_said(name, setting, laptop, capsys):
+  laptop.gcloud(create=[
+      'ERROR: (gcloud) Error parsing [queued_resource].\nThe [queued_resource] '
+      'resource is not properly specified.\nFailed to find attribute '
+      f'[{name}]. The attribute can be set in the following ways: \n'])
+  assert laptop.tpu('create') == 1
+  assert capsys.readouterr().err == (
+      f'launch: gcloud has no {name}: give --{name}, or set its own with '
+      f'gcloud config set {setting}\n')
+
+
 @pytest.mark.parametrize('flags, words', [
     (['create', '--type=v9-8'], 'v6e-1 -4 -8 -16'),
     (['create', '--type=v5litepod-2'], 'is not known; there are v4-8'),
