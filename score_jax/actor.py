@@ -16,7 +16,9 @@ from jax.sharding import Mesh
 import numpy as np
 
 from score_jax import config as config_lib
+from score_jax import hosts
 from score_jax import metrics
+from score_jax import rows
 from score_jax import sharding
 from score_jax import types
 from score_jax.grading import pool
@@ -58,40 +60,56 @@ class Conversation:
 class Graded:
   """A rollout and what became of it.
 
+  Of several processes each grades its own rows, N of all B.
+
   Attributes:
-    rollout: as sampled.
+    rollout: as sampled, all rows, on the mesh.
+    grades_BA: int32, 1 for a right attempt, all rows, on the mesh.
+    rows_N: numbers of this process's rows; what follows is of these alone.
     texts: the text of every attempt, by row.
-    grades_BA: int32, 1 for a right attempt.
-    unchanged_B: bool, first and last attempt give one answer.
+    grades_NA: int32, as `grades_BA`.
+    unchanged_N: bool, first and last attempt give one answer.
+    truncated_NA: bool, the attempt ran out of tokens.
+    length_NA: int32, tokens of the attempt.
     grades: of the grader, with its timeouts and crashes.
     wait_s: seconds in which there was nothing to do but wait for grades.
   """
 
   rollout: types.Rollout
+  grades_BA: jax.Array
+  rows_N: np.ndarray
   texts: list[list[str]]
-  grades_BA: np.ndarray
-  unchanged_B: np.ndarray
+  grades_NA: np.ndarray
+  unchanged_N: np.ndarray
+  truncated_NA: np.ndarray
+  length_NA: np.ndarray
   grades: pool.Grades
   wait_s: float
 
   @property
   def counts(self) -> dict[str, int]:
-    """See `metrics.count`."""
-    return metrics.count(self.grades_BA, self.unchanged_B,
-                         np.asarray(self.rollout.truncated_BA))
+    """See `metrics.count`; of this process's rows."""
+    return metrics.count(self.grades_NA, self.unchanged_N, self.truncated_NA)
 
 
 def join(parts: Sequence[Graded], mesh: Mesh) -> Graded:
-  """The parts of a batch as one, rows in order, the rollout on the mesh."""
+  """The parts of a batch as one, rows in order, arrays of it on the mesh."""
   if len(parts) == 1:
     return parts[0]
-  rollout = _concatenate(sharding.named(mesh, 'batch'))(
-      *(part.rollout for part in parts))
+  rollout, grades_BA = _concatenate(sharding.named(mesh, 'batch'))(
+      *((part.rollout, part.grades_BA) for part in parts))
+  first_rows = np.cumsum([0, *(len(part.grades_BA) for part in parts)])
+  of_all = lambda of: np.concatenate([of(part) for part in parts])
   grades = [part.grades for part in parts]
   return Graded(
-      rollout, [texts for part in parts for texts in part.texts],
-      np.concatenate([part.grades_BA for part in parts]),
-      np.concatenate([part.unchanged_B for part in parts]),
+      rollout, grades_BA,
+      np.concatenate([first + part.rows_N
+                      for first, part in zip(first_rows, parts)]),
+      [texts for part in parts for texts in part.texts],
+      of_all(lambda part: part.grades_NA),
+      of_all(lambda part: part.unchanged_N),
+      of_all(lambda part: part.truncated_NA),
+      of_all(lambda part: part.length_NA),
       pool.Grades(
           [grade for g in grades for grade in g.grades],
           sum(g.timeouts for g in grades), sum(g.crashes for g in grades),
@@ -245,13 +263,13 @@ class Actor:
     ids = [asked.first(p) for p in problems]
     bucket = prompts.choose_bucket(max(map(len, ids)), asked.buckets)
     size = len(problems) // parts
-    rows = np.arange(first_row, first_row + len(problems) * samples,
-                     dtype=np.int32)
+    numbers = np.arange(first_row, first_row + len(problems) * samples,
+                        dtype=np.int32)
 
     def part(n):
       arrays = prompts.pad_left(ids[n * size : (n + 1) * size], bucket,
                                 self.tokenizer.pad_id)
-      mine = rows[n * size * samples : (n + 1) * size * samples]
+      mine = numbers[n * size * samples : (n + 1) * size * samples]
       split = lambda x: sharding.put_rows(x, self._mesh)
       return self.program(
           params, *map(split, arrays), asked.splices, key, np.int32(step),
@@ -260,40 +278,72 @@ class Actor:
 
     return [part(n) for n in range(parts)]
 
-  def attempts_of(self, rollout: types.Rollout) -> list[list[str]]:
+  def attempts_of(
+      self, tokens_NS: np.ndarray, attempt_NS: np.ndarray, count: int
+  ) -> list[list[str]]:
     """The text of every attempt, by row."""
-    tokens_BS = np.asarray(rollout.tokens_BS)
-    attempt_BS = np.asarray(rollout.attempt_BS)
-    numbers = range(1, len(rollout.layout.attempts) + 1)
+    numbers = range(1, count + 1)
     return [
         [self.tokenizer.decode(tokens[attempt == a].tolist()) for a in numbers]
-        for tokens, attempt in zip(tokens_BS, attempt_BS)]
+        for tokens, attempt in zip(tokens_NS, attempt_NS)]
 
   def grade(
-      self, problems: Sequence[types.Problem], rollout: types.Rollout
+      self, problems: Sequence[types.Problem], rollout: types.Rollout,
+      samples: int
   ) -> Callable[[], Graded]:
     """Begins to grade every attempt against its problem's gold answer.
 
     Waits for the rollout, not for the grades.
 
+    Args:
+      problems: in the order of the rollout's rows. Rows behind those of the
+        last problem have no grade.
+      rollout: on the mesh.
+      samples: rows a problem.
+
     Returns:
       A function that waits for the grades.
     """
-    texts = self.attempts_of(rollout)
-    samples = len(texts) // len(problems)
+    rows_N = rows.mine(rollout.tokens_BS)
+    rows_N = rows_N[rows_N < len(problems) * samples]
+    read = lambda x: rows.read(x, rows_N)
+    texts = self.attempts_of(read(rollout.tokens_BS), read(rollout.attempt_BS),
+                             len(rollout.layout.attempts))
     pending = self.grader.submit([
         (problems[row // samples].answer, text)
-        for row, of_row in enumerate(texts) for text in of_row])
-    unchanged_B = np.array([self.same_answer(row[0], row[-1]) for row in texts])
+        for row, of_row in zip(rows_N, texts) for text in of_row])
+    unchanged_N = np.array(
+        [self.same_answer(row[0], row[-1]) for row in texts], bool)
+    truncated_NA, length_NA = map(
+        read, (rollout.truncated_BA, rollout.length_BA))
 
     def graded() -> Graded:
       began = time.monotonic()
       grades = pending.result()
       wait_s = time.monotonic() - began
-      grades_BA = np.array(grades.grades, np.int32).reshape(len(texts), -1)
-      return Graded(rollout, texts, grades_BA, unchanged_B, grades, wait_s)
+      grades_NA = np.array(grades.grades, np.int32).reshape(length_NA.shape)
+      grades_BA = rows.spread(
+          grades_NA, rows_N, len(rollout.tokens_BS), self._mesh)
+      return Graded(rollout, grades_BA, rows_N, texts, grades_NA, unchanged_N,
+                    truncated_NA, length_NA, grades, wait_s)
 
     return graded
+
+  def everywhere(self, graded: Graded) -> Graded:
+    """The graded rows of all processes, on each of them."""
+    if not hosts.several():
+      return graded
+    rollout, grades_BA = rows.everywhere(
+        (graded.rollout, graded.grades_BA), self._mesh)
+    rows_N = np.flatnonzero(grades_BA.min(axis=1) >= 0)
+    texts = self.attempts_of(rollout.tokens_BS[rows_N],
+                             rollout.attempt_BS[rows_N], grades_BA.shape[1])
+    return dataclasses.replace(
+        graded, rows_N=rows_N, texts=texts, grades_NA=grades_BA[rows_N],
+        unchanged_N=np.array(
+            [self.same_answer(row[0], row[-1]) for row in texts], bool),
+        truncated_NA=rollout.truncated_BA[rows_N],
+        length_NA=rollout.length_BA[rows_N])
 
   def same_answer(self, first: str, last: str) -> bool:
     """Whether two attempts give one answer, or, without any, one text."""

@@ -29,10 +29,10 @@ from typing import Any
 
 from flax import traverse_util
 import jax
-from jax.experimental import multihost_utils
 import numpy as np
 from orbax.checkpoint import v1
 
+from score_jax import hosts
 from score_jax import seal as seal_lib
 
 _PARTIAL = '.partial'
@@ -109,7 +109,7 @@ class Checkpoints:
     meta = json.loads(json.dumps(meta))  # A copy: the caller may change it.
     seal = {'step': step, 'meta': meta, 'arrays': seal_lib.describe(state)}
     with self._space_explained(step):
-      if jax.process_index() == 0:
+      if hosts.is_first():
         self.directory.mkdir(parents=True, exist_ok=True)
         self._sweep()
       with _orbax_options():
@@ -146,7 +146,7 @@ class Checkpoints:
     """
     self.wait()
     while True:
-      found = _from_first_process(lambda: self._newest_whole(say))
+      found = hosts.from_first(lambda: self._newest_whole(say))
       self._damaged = set(found['damaged'])
       seal = found['seal']
       if seal is None:
@@ -188,7 +188,7 @@ class Checkpoints:
     """In the background: makes a save whole, then deletes what is too old."""
     with self._space_explained(step):
       response.result()
-      if jax.process_index() == 0:
+      if hosts.is_first():
         partial = self._path(step, _PARTIAL)
         seal_lib.write(partial, seal)
         self._delete(step)  # A damaged one; `save` refuses others.
@@ -205,7 +205,7 @@ class Checkpoints:
     except Exception as error:
       if not _no_space(error):
         raise
-      if jax.process_index() == 0:
+      if hosts.is_first():
         for _ in range(20):  # Other threads of Orbax may write for a moment.
           self._sweep()
           time.sleep(0.05)
@@ -289,16 +289,6 @@ def _worth_logging(record):
   return '_SignalingThread' not in str(record.msg)
 
 
-def _from_first_process(make):
-  """The value (JSON) that `make()` returns on process 0, on all processes."""
-  if jax.process_count() == 1:
-    return make()
-  text = json.dumps(make()).encode() if jax.process_index() == 0 else b''
-  size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-  text = np.frombuffer(text.ljust(size), np.uint8)
-  return json.loads(bytes(multihost_utils.broadcast_one_to_all(text)))
-
-
 def write_arrays(
     folder: pathlib.Path,
     arrays: Iterable[tuple[tuple[str, ...], np.ndarray]],
@@ -354,7 +344,7 @@ class Arrays:
       ValueError: it is damaged.
     """
     self.folder = folder
-    seal, fault = _from_first_process(lambda: _read_seal(folder))
+    seal, fault = hosts.from_first(lambda: _read_seal(folder))
     if fault:
       raise ValueError(f'checkpoint {folder} is damaged: {fault}')
     self.meta = seal['meta']

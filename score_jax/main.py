@@ -3,14 +3,16 @@
     python -m score_jax.main --config=experiments/stage2.py --workdir=DIR
 
 Exit codes: 0 done; 1 the training failed or memory ran out (with
-`--mode=compile`: would run out); 2 bad input; 143 stopped by SIGTERM or Ctrl-C,
-saved. Errors of the user are one line (`--v=1` shows the traceback).
+`--mode=compile`: would run out); 2 bad input; 75 one of several processes fell
+silent, see `score_jax.watch`; 143 stopped by SIGTERM or Ctrl-C, saved. Errors
+of the user are one line (`--v=1` shows the traceback).
 """
 
 import contextlib
 import pathlib
 import re
 import sys
+import traceback
 
 from absl import app
 from absl import flags
@@ -20,9 +22,12 @@ from ml_collections import config_flags
 
 from score_jax import compile_check
 from score_jax import config as config_lib
+from score_jax import hosts
+from score_jax import notice
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
+from score_jax import watch
 from score_jax.report import table
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -40,7 +45,15 @@ _TOPOLOGY = flags.DEFINE_string(
 _SLICES = flags.DEFINE_integer(
     'slices', 1, 'Slices of --topology, with data parallelism across them.')
 _DISTRIBUTED = flags.DEFINE_bool(
-    'distributed', False, 'Several hosts, each with a process; refused as yet.')
+    'distributed', False,
+    'Several hosts, each with one process that runs this same command.')
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator_address', '',
+    'With --distributed: HOST:PORT of process 0; not needed on a TPU slice.')
+_NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', 0, 'With --coordinator_address: processes in all.')
+_PROCESS_ID = flags.DEFINE_integer(
+    'process_id', -1, 'With --coordinator_address: number of this one, from 0.')
 
 FAILED, BAD_INPUT, STOPPED = 1, 2, 143
 
@@ -70,28 +83,49 @@ def main(unused_argv: list[str]):
   """Runs what the flags ask for."""
   try:
     _run()
-  except (ValueError, FloatingPointError, shutdown.Stopped) as error:
-    if logging.vlog_is_on(1):
-      raise
-    codes = {FloatingPointError: FAILED, shutdown.Stopped: STOPPED}
-    sys.exit(_failed(str(error), codes.get(type(error), BAD_INPUT)))
-  except jax.errors.JaxRuntimeError as error:
+  except shutdown.Stopped as error:
+    sys.exit(_failed(str(error), STOPPED))
+  except Exception as error:  # Any of them ends all processes.
+    found = _known(error)
+    if not hosts.several():
+      if logging.vlog_is_on(1) or not found:
+        raise
+      sys.exit(_failed(*found))
+    if not found:
+      traceback.print_exc()
+    watch.end_all(*found or (repr(error), FAILED))
+
+
+def _known(error: Exception) -> tuple[str, int] | None:
+  """A line and an exit code; None where only a traceback tells more."""
+  if isinstance(error, (ValueError, FloatingPointError)):
+    return str(error), (
+        FAILED if isinstance(error, FloatingPointError) else BAD_INPUT)
+  if isinstance(error, jax.errors.JaxRuntimeError):
     found = re.search(r'out of memory.*', str(error), re.IGNORECASE)
-    if logging.vlog_is_on(1) or not found:
-      raise
-    sys.exit(_failed(
-        f'{found.group()}; raise config.stage1.micro_batches and those of '
-        'stage2, lower config.evaluation.batch_size, or choose from '
-        'docs/memory.md', FAILED))
+    if found:
+      return (f'{found.group()}; raise config.stage1.micro_batches and those '
+              'of stage2, lower config.evaluation.batch_size, or choose from '
+              'docs/memory.md', FAILED)
+    if hosts.several():  # Most likely it is another process that failed.
+      watch.await_end()
+  return None
 
 
 def _run():
   if _DISTRIBUTED.value:
-    raise ValueError('--distributed: a run over several hosts is not possible '
-                     'yet; use a slice of one host, such as v5litepod-8')
+    hosts.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+  elif _COORDINATOR.value:
+    raise ValueError('--coordinator_address is for --distributed; give both')
+  with watch.Watch():
+    _act()
+
+
+def _act():
   config = run_lib.resolved(config_lib.from_dict(_CONFIG.value))
   folder = pathlib.Path(_WORKDIR.value or f'runs/{config.name}').absolute()
-  print(f'workdir: {folder}', flush=True)
+  if hosts.is_first():
+    print(f'workdir: {folder}', flush=True)
   if _MODE.value == 'compile':
     jax.config.update('jax_platforms', 'cpu')  # No device takes part.
     wrong = compile_check.check(config, folder, _TOPOLOGY.value, _SLICES.value)
@@ -99,12 +133,13 @@ def _run():
       sys.exit(_failed(f'{config.name} on {_TOPOLOGY.value}: {wrong}; see '
                        f'{folder}/compile.json', FAILED))
     return
-  with shutdown.StopRequest() as stop:
+  with shutdown.StopRequest() as stop, notice.Notice(stop):
     run = run_lib.open_run(config, folder, stop, _MODE.value == 'eval')
     with contextlib.closing(run), jax.set_mesh(run.mesh):
       acts = {'train': pipeline.train_all, 'eval': pipeline.evaluate_all}
       results = acts[_MODE.value](run)
-  print(table.results_table(results), flush=True)
+  if hosts.is_first():
+    print(table.results_table(results), flush=True)
 
 
 def _in_a_line(error: Exception, argv: list[str]) -> str:

@@ -1,11 +1,14 @@
 """The live display of a stage: a bar on a terminal, a few lines elsewhere."""
 
+import io
 import shutil
 import sys
 import time
 from typing import TextIO
 
 import tqdm
+
+from score_jax import hosts
 
 _BAR = ('{desc} {percentage:3.0f}%|{bar}| {n}/{total} '
         '[{remaining} left{postfix}]')
@@ -25,9 +28,10 @@ class Progress:
       title: stands before the bar or line.
       total: steps in all.
       start: steps done before, in an earlier run; they took no time here.
-      stream: where to; standard error if None.
+      stream: where to; if None, the standard error of process 0.
     """
-    self._stream = stream or sys.stderr
+    self._stream = stream or (
+        sys.stderr if hosts.is_first() else io.StringIO())
     self._title, self._total, self._start = title, total, start
     self._began = self._told = time.monotonic()
     self._tenth = start * _LINES // max(total, 1)

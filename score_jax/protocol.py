@@ -16,6 +16,7 @@ import numpy as np
 
 from score_jax import actor as actor_lib
 from score_jax import config as config_lib
+from score_jax import hosts
 from score_jax import keys
 from score_jax import metrics
 from score_jax import progress
@@ -99,9 +100,9 @@ def attempt(
   done, parts, total = 0, [], None
   with progress.Progress(title, len(problems)) as bar:
     for batch, rollout in _one_ahead(sampled()):
-      rows = slice(0, len(batch) * samples)
-      rollout = jax.tree.map(lambda x: x[rows], jax.device_get(rollout))
-      parts.append(run.actor.grade(batch, rollout)())
+      hosts.present.at = f'{title}, after {done} problems'
+      graded = run.actor.grade(batch, rollout, samples)()
+      parts.append(run.actor.everywhere(graded))
       counts = parts[-1].counts
       total = counts if total is None else metrics.add(total, counts)
       rates = metrics.rates(total)
@@ -109,7 +110,7 @@ def attempt(
       bar.update(done, {
           'acc@t1': rates['accuracy_t1'], 'acc@t2': rates['accuracy_t2'],
           'delta': rates['delta']})
-      if run.stop.requested:
+      if hosts.any_of(run.stop.requested):
         raise shutdown.Stopped(
             f'{title}: stopped after {done} of {len(problems)} problems; the '
             'same command begins this evaluation again')
@@ -134,15 +135,16 @@ def _one_ahead(items: Iterable) -> Iterator:
 
 
 def _outcome(parts: Sequence[actor_lib.Graded]) -> Outcome:
-  rows = lambda of: np.concatenate([np.asarray(of(part)) for part in parts])
+  rows = lambda of: np.concatenate([of(part) for part in parts])
   grades = [part.grades for part in parts]
   answers = sum(len(g.grades) for g in grades)
+  failed = hosts.totals({
+      'timeouts': sum(g.timeouts for g in grades),
+      'crashes': sum(g.crashes for g in grades)})
   return Outcome(
       texts=[texts for part in parts for texts in part.texts],
-      grades_BA=rows(lambda part: part.grades_BA),
-      unchanged_B=rows(lambda part: part.unchanged_B),
-      truncated_BA=rows(lambda part: part.rollout.truncated_BA),
-      length_BA=rows(lambda part: part.rollout.length_BA),
-      timeouts=sum(g.timeouts for g in grades),
-      crashes=sum(g.crashes for g in grades),
+      grades_BA=rows(lambda part: part.grades_NA),
+      unchanged_B=rows(lambda part: part.unchanged_N),
+      truncated_BA=rows(lambda part: part.truncated_NA),
+      length_BA=rows(lambda part: part.length_NA), **failed,
       answers_per_s=answers / max(sum(g.wall_s for g in grades), 1e-9))

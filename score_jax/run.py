@@ -17,6 +17,8 @@ from score_jax import actor as actor_lib
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import data
+from score_jax import files
+from score_jax import hosts
 from score_jax import keys
 from score_jax import sharding
 from score_jax import shutdown
@@ -306,13 +308,21 @@ def open_run(
   _check_length(config, actor)
   writer = writer_lib.Writer(folder)
   record = writer_lib.run_record(dataclasses.asdict(config), _base_of(config))
+  hosts.check_same('config', files.flat(record['config']))
   if evaluating:
     writer.check_config(record, _NOT_OF_TRAINING)
   else:
     writer.check_config(record)
-  data.prepare(task, folder / 'data', task.splits)
-  if not evaluating or not (folder / 'config.json').exists():
-    writer.config(record)
+  if hosts.is_first():
+    data.prepare(task, folder / 'data', task.splits)
+    if not evaluating or not (folder / 'config.json').exists():
+      writer.config(record)
+  hosts.barrier()
+  path = folder / 'config.json'
+  if files.read_json(path) != hosts.from_first(lambda: files.read_json(path)):
+    raise ValueError(
+        f'--workdir={folder} of process {hosts.number()} is not that of '
+        'process 0; name a folder that all hosts share')
   for line in filter(None, (*task.notes, says)):
     writer.say(line)
   return Run(config, folder, mesh, states_lib.States(config, mesh), actor,

@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 import numpy as np
 
 from score_jax import actor as actor_lib
 from score_jax import config as config_lib
 from score_jax import data
+from score_jax import hosts
 from score_jax import keys
 from score_jax import metrics
 from score_jax import progress
@@ -64,6 +66,19 @@ def stage_program(states_of_run: states.States, stage: str) -> Callable:
       temperature=config.rollout.temperature))
 
 
+def credit_program(
+    credit: rewards.Credit, samples: int, mesh: Mesh
+) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+  """From grades [B, A]: advantages_BA, and the mean shaped reward of each A."""
+
+  def program(grades_BA):
+    shaped_BA = rewards.shaped_rewards(grades_BA, credit)
+    return advantages.leave_one_out(shaped_BA, samples), shaped_BA.mean(axis=0)
+
+  return jax.jit(program, out_shardings=(
+      sharding.named(mesh, 'batch'), sharding.named(mesh)))
+
+
 def train_stage(
     run: Run,
     stage: str,
@@ -88,6 +103,7 @@ def train_stage(
   rollout = run.config.rollout
   credit = credit_of(stage, settings, len(rollout.attempt_tokens))
   model = run.config.model
+  credit_fn = credit_program(credit, rollout.samples, run.mesh)
   step_fn = stage_program(run.states, stage)
   problems = run.problems('train')
   key = keys.purpose_key(run.config.seed, f'rollout/{stage}')
@@ -98,15 +114,14 @@ def train_stage(
     policy = decoder.policy(model, reference, state.params)
     graded = _attempts(run, policy, chosen, key, step)
     sampled = graded.rollout
-    shaped_BA = rewards.shaped_rewards(graded.grades_BA, credit)
-    advantages_BA = advantages.leave_one_out(shaped_BA, rollout.samples)
+    advantages_BA, shaped_A = credit_fn(graded.grades_BA)
     batch = types.TrainBatch(
         sampled.tokens_BS, sampled.valid_BS, sampled.attempt_BS,
-        sampled.logp_BS, sharding.put_rows(advantages_BA, run.mesh),
-        sampled.layout)
+        sampled.logp_BS, advantages_BA, sampled.layout)
     state, measured = step_fn(state, reference, batch)
-    row = _row(graded, shaped_BA, jax.device_get(measured))
-    return state, row, _timing(graded)
+    totals = hosts.totals(_sums(graded))
+    row = _row(totals, *jax.device_get((shaped_A, measured)))
+    return state, row, _timing(graded, totals)
 
   if params is reference:  # Which stays, while these are moved.
     params = jax.tree.map(jnp.copy, params)
@@ -124,7 +139,8 @@ def _attempts(run, policy, problems, key, step) -> actor_lib.Graded:
       run.actor.copied(policy), problems, key, step, samples=rollout.samples,
       temperature=rollout.temperature, parts=rollout.parts)
   size = len(problems) // rollout.parts
-  waiting = [run.actor.grade(problems[n * size : (n + 1) * size], part)
+  waiting = [run.actor.grade(problems[n * size : (n + 1) * size], part,
+                             rollout.samples)
              for n, part in enumerate(sampled)]
   return actor_lib.join([graded() for graded in waiting], run.mesh)
 
@@ -157,8 +173,9 @@ def _loop(run, stage, steps, params, one_step) -> Trained:
     with progress.Progress(stage, steps, first) as bar:
       for step in range(first, steps):
         began = time.monotonic()
+        hosts.present.at = f'{stage} step {step + 1}'
         state, row, timing = one_step(state, step)
-        _check_finite(stage, step + 1, row, checkpoints.latest())
+        _check_finite(stage, step + 1, row, checkpoints)
         run.writer.metrics(stage, step + 1, row)
         took = time.monotonic() - began
         wall_s += took
@@ -166,13 +183,13 @@ def _loop(run, stage, steps, params, one_step) -> Trained:
         run.writer.timing(stage, step + 1, {
             'step_s': took, 'tokens_per_s': tokens_per_s} | timing)
         bar.update(step + 1, _shown(row, tokens_per_s))
-        last = step + 1 == steps
-        if (last or (step + 1) % run.config.checkpoints.every == 0
-            or run.stop.requested):
+        last, stopping = step + 1 == steps, hosts.any_of(run.stop.requested)
+        if (last or stopping
+            or (step + 1) % run.config.checkpoints.every == 0):
           checkpoints.save(step + 1, _on_devices(run, stage, state),
                            {'stage': stage, 'wall_s': wall_s})
           _warn_of_collapse(run, stage, step + 1, row, bar)
-        if run.stop.requested and not last:
+        if stopping and not last:
           checkpoints.wait()
           raise shutdown.Stopped(
               f'{stage}: stopped after step {step + 1} of {steps}, saved; the '
@@ -253,29 +270,38 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
   return tokens, valid
 
 
-def _row(graded, shaped_BA, measured) -> dict[str, float]:
+def _sums(graded) -> dict[str, int]:
+  """What adds up over the rows of all processes."""
+  grades = graded.grades
+  lengths = {f'length_t{a + 1}': int(length)
+             for a, length in enumerate(graded.length_NA.sum(axis=0))}
+  return graded.counts | lengths | {
+      'timeouts': grades.timeouts, 'crashes': grades.crashes}
+
+
+def _row(totals, shaped_A, measured) -> dict[str, float]:
   """What a step adds to the log; nothing that depends on the clock."""
-  row = metrics.rates(graded.counts)
-  lengths_BA = np.asarray(graded.rollout.length_BA)
-  for a in range(lengths_BA.shape[1]):
-    row[f'length_t{a + 1}'] = float(lengths_BA[:, a].mean())
-    row[f'reward_t{a + 1}'] = float(shaped_BA[:, a].mean())
+  row = metrics.rates(totals)
+  for a, reward in enumerate(shaped_A, 1):
+    row[f'length_t{a}'] = totals[f'length_t{a}'] / totals['n']
+    row[f'reward_t{a}'] = float(reward)
   return row | {name: float(x) for name, x in measured.items()}
 
 
-def _timing(graded) -> dict[str, float]:
+def _timing(graded, totals) -> dict[str, float]:
   """Tokens that were sampled, and what depends on the clock."""
   grades = graded.grades
   return {
-      'tokens': int(np.sum(graded.rollout.length_BA)),
+      'tokens': sum(n for name, n in totals.items() if 'length' in name),
       'grade_wait_s': graded.wait_s,
       'grades_per_s': len(grades.grades) / max(grades.wall_s, 1e-9),
-      'grade_timeouts': grades.timeouts, 'grade_crashes': grades.crashes}
+      'grade_timeouts': totals['timeouts'], 'grade_crashes': totals['crashes']}
 
 
-def _check_finite(stage, step, row, saved):
+def _check_finite(stage, step, row, checkpoints):
   for name, value in row.items():
     if not math.isfinite(value):
+      saved = checkpoints.latest()
       kept = ('no checkpoint of this stage was saved yet' if saved is None
               else f'the checkpoint of step {saved} is kept')
       raise FloatingPointError(

@@ -24,6 +24,7 @@ import numpy as np
 from score_jax import board
 from score_jax import config as config_lib
 from score_jax import files
+from score_jax import hosts
 
 _METRICS, _TIMINGS = 'metrics.jsonl', 'timings.jsonl'
 _PACKAGES = (
@@ -31,14 +32,14 @@ _PACKAGES = (
 
 
 class Writer:
-  """Writes into one folder, from one process.
+  """Writes into one folder, from process 0; on others it does nothing.
 
   Every method raises a ValueError of one line that names the file, if it cannot
   be read or written or is not what it should be.
 
   Attributes:
     workdir: the folder; it is made.
-    say: prints a line.
+    say: prints a line, on process 0.
   """
 
   def __init__(
@@ -47,11 +48,14 @@ class Writer:
       say: Callable[[str], None] = print,
   ):
     self.workdir = pathlib.Path(workdir).absolute()
-    self.say = say
+    self._writes = hosts.is_first()
+    self.say = say if self._writes else lambda line: None
     self._boards = {
         stage: board.Board(self.workdir / 'tensorboard' / stage, stage)
         for stage in config_lib.STAGES
     }
+    if not self._writes:
+      return
     with files.named_errors(self.workdir):
       self.workdir.mkdir(parents=True, exist_ok=True)
 
@@ -73,6 +77,8 @@ class Writer:
     self._log(_TIMINGS, stage, step, row)
 
   def _log(self, name, stage, step, row):
+    if not self._writes:
+      return
     row = {key: _number(stage, step, key, row[key]) for key in sorted(row)}
     line = files.to_json(name, {'stage': stage, 'step': step} | row)
     files.append_line(self.workdir / name, line)
@@ -85,6 +91,8 @@ class Writer:
       stage: the stage that goes on; later stages are forgotten altogether.
       step: the last step that stays; 0 where the stage starts.
     """
+    if not self._writes:
+      return
     later = config_lib.STAGES[config_lib.STAGES.index(stage) + 1 :]
     for path in (self.workdir / _METRICS, self.workdir / _TIMINGS):
       if path.exists():
@@ -99,6 +107,8 @@ class Writer:
 
   def transcripts(self, stage: str, rows: list[dict[str, Any]]):
     """Puts the transcripts of a stage in place of those it had."""
+    if not self._writes:
+      return
     path = self.workdir / 'transcripts.jsonl'
     lines = {name: [] for name in config_lib.STAGES}
     for line, row in files.read_lines(path):
@@ -108,15 +118,18 @@ class Writer:
 
   def results(self, results: dict[str, Any]):
     """Writes `results.json`."""
-    files.write_json(self.workdir / 'results.json', results)
+    if self._writes:
+      files.write_json(self.workdir / 'results.json', results)
 
   def read_results(self) -> dict[str, Any] | None:
-    """What `results.json` holds; None if there is none."""
-    return files.read_json(self.workdir / 'results.json')
+    """What `results.json` holds, on every process; None if there is none."""
+    return hosts.from_first(
+        lambda: files.read_json(self.workdir / 'results.json'))
 
   def config(self, record: dict[str, Any]):
     """Writes `config.json`; `record` as of `run_record`."""
-    files.write_json(self.workdir / 'config.json', record)
+    if self._writes:
+      files.write_json(self.workdir / 'config.json', record)
 
   def check_config(
       self, record: dict[str, Any],

@@ -19,6 +19,7 @@ from tests import testing
 
 PROBLEMS = [types.Problem('a', '4+3+2', '9'), types.Problem('b', '5+1', '6')]
 LAYOUT = types.Layout(3, (12, 12), (2,))
+_MESH = config_lib.MeshConfig(data=2, fsdp=1, tensor=4)
 
 
 @pytest.fixture(scope='module', name='actor')
@@ -27,7 +28,7 @@ def _actor():
       {'rollout': {'prompt_buckets': (6, 9, 12), 'attempt_tokens': (8, 8)}})
   task = tasks.make(config.task)
   return actor_lib.Actor(config, task, tokenizer_lib.load(task.tokenizer),
-                         sharding.make_mesh(config_lib.MeshConfig()),
+                         sharding.make_mesh(_MESH),
                          pool.Here(task.grade))
 
 
@@ -44,10 +45,12 @@ def _rollout(actor, texts, truncated=()):
       attempt[row, start : start + len(ids)] = a + 1
   cut = np.array([[(row, a) in truncated for a in range(2)]
                   for row in range(len(texts))])
-  return types.Rollout(
+  rollout = types.Rollout(
       tokens, attempt > 0, attempt, np.zeros(shape, np.float32),
       np.stack([(attempt == 1).sum(1), (attempt == 2).sum(1)], axis=1), cut,
       LAYOUT)
+  mesh = sharding.make_mesh(_MESH)
+  return jax.tree.map(lambda x: sharding.put_rows(x, mesh), rollout)
 
 
 def test_rows_are_graded_against_their_own_problem(actor):
@@ -55,10 +58,10 @@ def test_rows_are_graded_against_their_own_problem(actor):
   # one answer in two spellings, and attempts that are empty.
   texts = [['7+2=9, so 9', '7+2=8, so 8'], ['7+2=', '7+2=9, so 9'],
            ['5+1=9, so 9', '5, so 9'], ['', '']]
-  graded = actor.grade(PROBLEMS, _rollout(actor, texts, {(1, 0)}))()
+  graded = actor.grade(PROBLEMS, _rollout(actor, texts, {(1, 0)}), 2)()
   assert graded.texts == texts
-  np.testing.assert_array_equal(graded.grades_BA,
-                                [[1, 0], [0, 1], [0, 0], [0, 0]])
+  for grades in (graded.grades_BA, graded.grades_NA):
+    np.testing.assert_array_equal(grades, [[1, 0], [0, 1], [0, 0], [0, 0]])
   assert graded.counts == {
       'n': 4, 'right_t1': 1, 'right_t2': 1, 'i_to_c': 1, 'c_to_i': 1,
       'unchanged': 2, 'truncated_t1': 1, 'truncated_t2': 0}
@@ -135,16 +138,18 @@ def test_parts_are_the_rows_of_the_whole(actor, monkeypatch):
 def test_joined_parts_are_the_whole(actor):
   texts = [['7+2=9, so 9', '5, so 8'], ['7+', '5, so 9'],
            ['5+1=6, so 6', '5, so 6'], ['', '']]
-  whole = actor.grade(PROBLEMS, _rollout(actor, texts, {(2, 1)}))()
+  whole = actor.grade(PROBLEMS, _rollout(actor, texts, {(2, 1)}), 2)()
   parts = [
-      actor.grade(PROBLEMS[:1], _rollout(actor, texts[:2]))(),
-      actor.grade(PROBLEMS[1:], _rollout(actor, texts[2:], {(0, 1)}))()]
-  mesh = sharding.make_mesh(config_lib.MeshConfig(data=4, fsdp=1, tensor=2))
+      actor.grade(PROBLEMS[:1], _rollout(actor, texts[:2]), 2)(),
+      actor.grade(PROBLEMS[1:], _rollout(actor, texts[2:], {(0, 1)}), 2)()]
+  mesh = sharding.make_mesh(_MESH)
   joined = actor_lib.join(parts, mesh)
   assert joined.texts == texts and joined.counts == whole.counts
-  np.testing.assert_array_equal(joined.grades_BA, whole.grades_BA)
-  for a, b in zip(jax.tree.leaves(joined.rollout),
-                  jax.tree.leaves(whole.rollout)):
+  for name in ('rows_N', 'grades_NA', 'unchanged_N', 'truncated_NA',
+               'length_NA'):
+    np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+  for a, b in zip(jax.tree.leaves((joined.rollout, joined.grades_BA)),
+                  jax.tree.leaves((whole.rollout, whole.grades_BA))):
     np.testing.assert_array_equal(a, b)
     assert len(a.sharding.device_set) == 8
   assert actor_lib.join(parts[:1], mesh) is parts[0]

@@ -16,6 +16,7 @@ import pathlib
 import re
 import runpy
 import signal
+import socket
 import sys
 
 import jax
@@ -69,10 +70,15 @@ class Running:
   """A command that runs."""
 
   def __init__(self, args: Sequence[str], folder: pathlib.Path, *setup):
+    folder.mkdir(exist_ok=True)
     self._outputs = [folder / 'stdout.txt', folder / 'stderr.txt']
     self._process = _FORKS.Process(
         target=_run, args=(list(args), self._outputs, *setup))
     self._process.start()
+
+  def kill(self, number: signal.Signals):
+    """Sends a signal."""
+    os.kill(self._process.pid, number)
 
   def wait(self) -> Ended:
     """Waits for the end of the command; TimeoutError if it hangs."""
@@ -99,6 +105,39 @@ def call(
   return Running(args, folder, folder.parent / 'compiled', fault).wait()
 
 
+def start_several(
+    args: Sequence[str],
+    folder: pathlib.Path,
+    processes: int,
+    devices: int,
+    faults: dict[int, Fault] | None = None,
+) -> list[Running]:
+  """Starts the command in several processes that join.
+
+  Args:
+    args: its flags.
+    folder: as of `call`; every process has a folder in it for its output.
+    processes: how many; one is started without --distributed.
+    devices: of each process.
+    faults: what goes wrong, by process.
+  """
+  with socket.socket() as free:
+    free.bind(('localhost', 0))
+    port = free.getsockname()[1]
+  joined = [f'--coordinator_address=localhost:{port}', '--distributed',
+            f'--num_processes={processes}'] if processes > 1 else []
+  return [
+      Running([*args, *joined, *([f'--process_id={n}'] if joined else [])],
+              folder / str(n), folder.parent / 'compiled',
+              (faults or {}).get(n), devices)
+      for n in range(processes)]
+
+
+def call_several(*args, **kwargs) -> list[Ended]:
+  """Runs what `start_several` starts to its end."""
+  return [running.wait() for running in start_several(*args, **kwargs)]
+
+
 @functools.cache
 def finished(root: pathlib.Path) -> tuple[pathlib.Path, Ended]:
   """The workdir of a whole run that nothing interrupted, and its output.
@@ -119,10 +158,12 @@ def tree(folder: pathlib.Path) -> dict[str, bytes]:
           for path in folder.rglob('*') if path.is_file()}
 
 
-def _run(args, outputs, compiled, fault):
+def _run(args, outputs, compiled, fault, devices=1):
   for number, path in zip((1, 2), outputs):
     os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-  os.environ['XLA_FLAGS'] = '--xla_backend_optimization_level=0'
+  os.environ['XLA_FLAGS'] = (
+      '--xla_backend_optimization_level=0 '
+      f'--xla_force_host_platform_device_count={devices}')
   jax.config.update('jax_compilation_cache_dir', str(compiled))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   if fault is not None:

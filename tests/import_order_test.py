@@ -11,13 +11,14 @@ import score_jax
 
 ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
-    'config types keys files new_folder door',
+    'config types keys files new_folder door hosts',
     'grading datasets tasks text data',
-    'sharding models',
+    'sharding rows models',
     'rollout',
     'rl',
     'optimizers update metrics',
-    'seal checkpoint progress board writer report shutdown',
+    'seal checkpoint progress board writer report shutdown notice'
+    ' watch',
     'weights trained actor states run',
     'protocol studies evaluate train pipeline tpu_slices arithmetic hlo'
     ' compile_lines compile_programs compile_check',

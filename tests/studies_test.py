@@ -28,6 +28,9 @@ class _Actor:
   def copied(self, params):
     return params
 
+  def everywhere(self, graded):
+    return graded
+
   def sample(self, params, problems, key, step, *, samples, temperature,
              parts=1, first_row=0, conversation=None):
     asked = conversation or self.conversation
@@ -41,12 +44,14 @@ class _Actor:
         np.array(texts), np.ones((B, 1)), np.ones((B, 1)), np.ones((B, 1)),
         np.full((B, A), 4), np.zeros((B, A), bool), asked.layout(1))]
 
-  def grade(self, problems, rollout):
-    texts = rollout.tokens_BS.tolist()
+  def grade(self, problems, rollout, samples):
+    rows = len(problems) * samples
+    texts = rollout.tokens_BS[:rows].tolist()
     grades = np.array([[int(t == RIGHT) for t in of] for of in texts])
     return lambda: actor_lib.Graded(
-        rollout, texts, grades,
+        rollout, grades, np.arange(rows), texts, grades,
         np.array([self.same_answer(of[0], of[-1]) for of in texts]),
+        rollout.truncated_BA[:rows], rollout.length_BA[:rows],
         pool.Grades(grades.ravel().tolist(), 1, 2, 0.5), 0.0)
 
 

@@ -51,6 +51,9 @@ class _Actor:
   def copied(self, params):
     return params
 
+  def everywhere(self, graded):
+    return graded
+
   def sample(self, params, problems, key, step, *, samples, temperature,
              parts=1, first_row=0, conversation=None):
     self.sampled.append((params, problems, key, step, samples, temperature))
@@ -62,12 +65,13 @@ class _Actor:
         slots, slots > 0, slots, slots.astype(np.float32),
         rng.integers(1, 3, (n, 2)), rng.random((n, 2)) < 0.5, LAYOUT)]
 
-  def grade(self, problems, rollout):
-    n = len(rollout.tokens_BS)
+  def grade(self, problems, rollout, samples):
+    n = len(problems) * samples
     grades = np.random.default_rng(len(self.graded)).integers(0, 2, (n, 2))
     self.graded.append((problems, grades))
     return lambda: actor_lib.Graded(
-        rollout, [['a', 'b']] * n, grades, grades[:, 0] > 0,
+        rollout, grades, np.arange(n), [['a', 'b']] * n, grades,
+        grades[:, 0] > 0, rollout.truncated_BA, rollout.length_BA,
         pool.Grades(grades.ravel().tolist(), 0, 0, 0.0), 0.0)
 
 
@@ -162,10 +166,14 @@ def test_the_sampler_has_one_copy_a_step_gone_before_the_update(
     assert params['embed']['embedding'] is copies[-1]()
     return sample('params', *args, **more)
 
-  credit = train.advantages.leave_one_out  # Between sampling and the update.
-  monkeypatch.setattr(
-      train.advantages, 'leave_one_out', lambda *given: (
-          alive.append([copy() for copy in copies]), credit(*given))[1])
+  program = train.credit_program  # Between sampling and the update.
+
+  def credit_program(*given):
+    credit_fn = program(*given)
+    return lambda grades: (
+        alive.append([copy() for copy in copies]), credit_fn(grades))[1]
+
+  monkeypatch.setattr(train, 'credit_program', credit_program)
   monkeypatch.setattr(run.actor, 'copied', copied)
   monkeypatch.setattr(run.actor, 'sample', sampled)
   _train_stage(run, 'stage1', monkeypatch)

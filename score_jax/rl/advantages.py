@@ -1,9 +1,10 @@
 """The baseline."""
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 
 
-def leave_one_out(rewards_BA: np.ndarray, samples: int) -> np.ndarray:
+def leave_one_out(rewards_BA: jax.Array, samples: int) -> jax.Array:
   """Reward less the mean of the problem's other samples, per attempt.
 
   RLOO (Ahmadian et al., 2402.14740), kept apart for each attempt:
@@ -17,8 +18,8 @@ def leave_one_out(rewards_BA: np.ndarray, samples: int) -> np.ndarray:
   Returns:
     advantages_BA: float32. They sum to 0 over the samples of a problem.
   """
-  rewards_BA = np.asarray(rewards_BA, np.float32)
+  rewards_BA = jnp.asarray(rewards_BA, jnp.float32)
   grouped_NGA = rewards_BA.reshape(-1, samples, rewards_BA.shape[1])
   total_N1A = grouped_NGA.sum(axis=1, keepdims=True)
-  others_NGA = (total_N1A - grouped_NGA) / np.float32(samples - 1)
+  others_NGA = (total_N1A - grouped_NGA) / (samples - 1)
   return (grouped_NGA - others_NGA).reshape(rewards_BA.shape)

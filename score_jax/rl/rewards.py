@@ -18,6 +18,8 @@ here it carries beta2 alone, as Eq. 3 is written.
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -56,7 +58,8 @@ def _credit(reward, kl):
                 tuple(map(float, kl)))
 
 
-def shaped_rewards(rewards_BA: np.ndarray, credit: Credit) -> np.ndarray:
+def shaped_rewards(rewards_BA: jax.Array, credit: Credit) -> jax.Array:
   """Each attempt's shaped reward, float32 [B, A], from raw rewards [B, A]."""
-  reward_AA = np.asarray(credit.reward_AA, np.float32)
-  return np.asarray(rewards_BA, np.float32) @ reward_AA.T
+  reward_1AA = jnp.asarray([credit.reward_AA], jnp.float32)
+  # No matrix product, which a TPU would round to bfloat16.
+  return (jnp.asarray(rewards_BA)[:, None, :] * reward_1AA).sum(axis=-1)
