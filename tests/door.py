@@ -6,6 +6,7 @@ yet: every run parses its own flags, has its own device and its own exit.
 """
 
 import builtins
+from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 import functools
@@ -111,25 +112,31 @@ def start_several(
     processes: int,
     devices: int,
     faults: dict[int, Fault] | None = None,
+    prepare: Callable[[], None] | None = None,
+    more: dict[int, Sequence[str]] | None = None,
 ) -> list[Running]:
   """Starts the command in several processes that join.
 
   Args:
     args: its flags.
-    folder: as of `call`; every process has a folder in it for its output.
+    folder: new; every process has a folder in it for its output.
     processes: how many; one is started without --distributed.
     devices: of each process.
     faults: what goes wrong, by process.
+    prepare: is called in each before the command; of a module of tests.
+    more: flags of some alone.
   """
   with socket.socket() as free:
     free.bind(('localhost', 0))
     port = free.getsockname()[1]
+  folder.mkdir()
   joined = [f'--coordinator_address=localhost:{port}', '--distributed',
             f'--num_processes={processes}'] if processes > 1 else []
   return [
-      Running([*args, *joined, *([f'--process_id={n}'] if joined else [])],
+      Running([*args, *joined, *([f'--process_id={n}'] if joined else []),
+               *(more or {}).get(n, ())],
               folder / str(n), folder.parent / 'compiled',
-              (faults or {}).get(n), devices)
+              (faults or {}).get(n), devices, prepare)
       for n in range(processes)]
 
 
@@ -158,7 +165,7 @@ def tree(folder: pathlib.Path) -> dict[str, bytes]:
           for path in folder.rglob('*') if path.is_file()}
 
 
-def _run(args, outputs, compiled, fault, devices=1):
+def _run(args, outputs, compiled, fault, devices=1, prepare=None):
   for number, path in zip((1, 2), outputs):
     os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
   os.environ['XLA_FLAGS'] = (
@@ -166,6 +173,8 @@ def _run(args, outputs, compiled, fault, devices=1):
       f'--xla_force_host_platform_device_count={devices}')
   jax.config.update('jax_compilation_cache_dir', str(compiled))
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  if prepare is not None:
+    prepare()
   if fault is not None:
     io.open = builtins.open = _open_with(fault)
   sys.argv = ['score_jax.main', *args]

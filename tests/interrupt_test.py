@@ -47,7 +47,7 @@ def _same(workdir, finished):
     for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs)):
       assert a.dtype == b.dtype
       np.testing.assert_array_equal(a, b)
-  assert _names(workdir) == _names(finished)
+  assert names(workdir) == names(finished)
 
 
 def _arrays(path):
@@ -56,7 +56,7 @@ def _arrays(path):
     return jax.device_get(v1.load(path))
 
 
-def _names(workdir):
+def names(workdir):
   """Files, without those whose names depend on clock, contents or chance."""
   # TFDS never reads what an interrupted preparation leaves, nor deletes it.
   return {name for name in door.tree(workdir)

@@ -1,0 +1,167 @@
+"""Several processes are one run: the same numbers, and nobody left waiting."""
+
+import json
+import random
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from score_jax import checkpoint
+from score_jax import seal
+from score_jax import watch
+from score_jax.tasks import chain
+from tests import door
+from tests import interrupt_test
+
+_ARGS = (
+    *door.TINY, '--config.mesh.data=1', '--config.mesh.fsdp=4',
+    '--config.rollout.parts=2', '--config.evaluation.batch_size=8',
+    '--config.base.micro_batches=2', '--config.stage1.micro_batches=2',
+    '--config.stage2.micro_batches=2',
+    # Else Adam makes a step of the last bit of a gradient that is almost 0.
+    '--config.stage1.optimizer.eps=1e-3', '--config.stage2.optimizer.eps=1e-3')
+_DEVICES = 4
+
+
+def odd_grades():
+  """Some attempts of an untrained model are right."""
+  chain.grade = lambda answer, text: len(text) % 2
+
+
+def _start(workdir, name, processes, faults=None, more=None):
+  return door.start_several(
+      [*_ARGS, f'--workdir={workdir}'], workdir.parent / name, processes,
+      _DEVICES // processes, faults, odd_grades, more)
+
+
+def _ended(running):
+  return [of.wait() for of in running]
+
+
+def _whole(workdir, name, processes, faults=None):
+  ended = _ended(_start(workdir, name, processes, faults))
+  assert [of.code for of in ended] == [0] * processes, ended[-1].err
+  return ended
+
+
+def _wait_for(workdir, stage, step):
+  """Returns when a step of a stage is done."""
+  path = workdir / 'timings.jsonl'
+  done = lambda: path.exists() and any(
+      (row['stage'], row['step']) == (stage, step)
+      for row in map(json.loads, path.read_text().splitlines()))
+  while not done():
+    time.sleep(0.02)
+
+
+def _rows(workdir):
+  return [json.loads(line)
+          for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def _same(run, whole):
+  """That two finished workdirs hold the same, bit for bit."""
+  for name in ('metrics.jsonl', 'transcripts.jsonl'):
+    assert (run / name).read_bytes() == (whole / name).read_bytes()
+  stages = lambda folder: json.loads(
+      (folder / 'results.json').read_text())['stages']
+  assert stages(run) == stages(whole)
+  for path in whole.glob('checkpoints/*/*'):
+    mine, theirs = run / path.relative_to(whole), path
+    assert seal.read(mine)['arrays'] == seal.read(theirs)['arrays']
+
+
+def test_two_processes_are_one(tmp_path):
+  # Sampled in parts, each graded by both; saved by both; and process 1 would
+  # be killed by the first file outside of checkpoints that it opens to write.
+  one, two = tmp_path / 'one', tmp_path / 'two'
+  alone, = _whole(one, 'alone', 1)
+  first, second = _whole(two, 'both', 2, {
+      1: door.Fault('/two/(?!checkpoints)', 1, signal.SIGKILL)})
+  assert _rows(one) and len(_rows(one)) == len(_rows(two))
+  graded = 0
+  for a, b in zip(_rows(one), _rows(two)):
+    assert a.keys() == b.keys()
+    for name in a:
+      if name in ('stage', 'step') or name.startswith(
+          ('accuracy', 'delta', 'unchanged', 'length', 'truncated')):
+        assert a[name] == b[name], (a, b)
+      elif not name.startswith('logp_gap'):  # Rounding and nothing else.
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1e-7)
+    graded += 0 < a.get('accuracy_t1', 0) < 1
+  assert graded >= 4
+  assert (one / 'transcripts.jsonl').read_bytes() == (
+      two / 'transcripts.jsonl').read_bytes()
+  of_another = {name for name in interrupt_test.names(two)
+                if 'process_1' in name}
+  assert of_another and interrupt_test.names(one) == (
+      interrupt_test.names(two) - of_another)
+  for path in one.glob('checkpoints/*/*'):
+    mine = checkpoint.Arrays(path)
+    theirs = checkpoint.Arrays(two / path.relative_to(one))
+    for a, b in zip(mine.read(mine.kinds), theirs.read(mine.kinds)):
+      np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+  table = alone.out.splitlines()[-4:]
+  assert 'Stage II' in table[-1] and first.out.splitlines()[-4:] == table
+  said = second.out.splitlines() + second.err.splitlines()
+  assert all(line.startswith('[Gloo]') for line in said)
+
+
+@pytest.mark.parametrize('more,said', [
+    ({1: ['--config.seed=5']},
+     "config.seed is '5' on process 1 and '0' on process 0"),
+    ({1: ['--workdir=elsewhere']},
+     'of process 1 is not that of process 0; name a folder that all hosts'),
+    ({0: ['--config.mesh.fsdp=3'], 1: ['--config.mesh.fsdp=3']},
+     "config.mesh {'data': 1, 'fsdp': 3, 'tensor': 1} does not fit 4 devices"),
+])
+def test_what_one_process_refuses_ends_both(tmp_path, more, said):
+  for of in _ended(_start(tmp_path / 'run', 'both', 2, more=more)):
+    assert of.code == 2
+    *_, last = of.err.splitlines()
+    assert last.startswith('score_jax: ') and said in last
+    assert 'Traceback' not in of.err
+
+
+@pytest.mark.slow
+def test_all_stop_at_one_step_and_another_number_of_them_goes_on(tmp_path):
+  whole, run = tmp_path / 'whole', tmp_path / 'run'
+  _whole(whole, 'whole', 2)
+  running = _start(run, 'stopped', 2)
+  _wait_for(run, 'stage1', 1)
+  running[1].kill(signal.SIGTERM)
+  for of in _ended(running):
+    assert of.code == 143
+    assert 'saved; the same command goes on' in of.err
+  stopped = _rows(run)[-1]
+  assert stopped['stage'] == 'stage1' and stopped['step'] < 3
+  _whole(run, 'four', 4)
+  # Bit for bit: sums over devices are the same of two processes and of four.
+  _same(run, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('victim,codes', [
+    (1, {watch.LOST}), (0, {watch.LOST, -signal.SIGABRT})])
+def test_one_that_is_killed_ends_the_other_and_the_run_goes_on(
+    tmp_path, victim, codes):
+  whole, run = tmp_path / 'whole', tmp_path / 'run'
+  _whole(whole, 'whole', 2)
+  seed = random.SystemRandom().randrange(1000)
+  rng = random.Random(seed)
+  for n in range(2):
+    running = _start(run, f'killed{n}', 2)
+    _wait_for(run, rng.choice(['base', 'stage1', 'stage2']), 1)
+    time.sleep(3 * rng.random())
+    running[victim].kill(signal.SIGKILL)
+    began = time.monotonic()
+    ended = _ended(running)
+    assert ended[victim].code == -signal.SIGKILL, seed
+    left = ended[1 - victim]
+    assert left.code in codes, (seed, left)
+    assert f'process {victim}' in left.err or 'another task died' in left.err
+    assert time.monotonic() - began < 60, seed
+  _whole(run, 'rest', 2)
+  _same(run, whole)
