@@ -64,9 +64,6 @@ def _do(flags, job, shell, sleep) -> int:
     if flags.timings:
       step_s = slices.step_s(flags.timings)
     shell.say(slices.estimate(job.kind, job.count, flags.steps, step_s))
-    if job.hosts > 1:
-      shell.say('NOT YET: score_jax refuses a run over several hosts, with '
-                'exit code 2')
   if flags.command == 'babysit':
     sitter = babysit.Babysitter(
         job, shell, sleep, flags.wait_s, flags.checkpoints, flags.yes,
