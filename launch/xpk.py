@@ -1,7 +1,8 @@
 """The lines of xpk, which runs a job on the TPUs of a GKE cluster.
 
 GKE itself re-creates what was preempted: a workload starts again after exit
-code 143 (stopped and saved) and after being killed, not after 1 or 2.
+code 143 (stopped and saved), 142 (another host was lost) and after being
+killed, not after 1 or 2.
 """
 
 import shlex

@@ -3,7 +3,7 @@
     python -m score_jax.main --config=experiments/stage2.py --workdir=DIR
 
 Exit codes: 0 done; 1 the training failed or memory ran out (with
-`--mode=compile`: would run out); 2 bad input; 75 one of several processes fell
+`--mode=compile`: would run out); 2 bad input; 142 one of several processes fell
 silent, see `score_jax.watch`; 143 stopped by SIGTERM or Ctrl-C, saved. Errors
 of the user are one line (`--v=1` shows the traceback).
 """

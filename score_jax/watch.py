@@ -5,7 +5,7 @@ Every process tells that it is alive and what it is at; process 0 looks after
 the others, and says who keeps them waiting. Should process 0 itself vanish,
 jax's runtime aborts the others at once.
 
-Exit codes: that of the process that failed; 75 where one fell silent, which
+Exit codes: that of the process that failed; 142 where one fell silent, which
 the same command goes on from.
 """
 
@@ -21,7 +21,7 @@ import jax
 from score_jax import hosts
 from score_jax import shutdown
 
-LOST = 75
+LOST = 142  # As if by SIGALRM; xpk starts again after codes of signals.
 _BEAT_S = 2.0
 _SILENCE_S = 40.0  # More than any call that keeps Python's threads waiting.
 _LATE_S = 30.0
