@@ -30,10 +30,10 @@ def test_what_cannot_take_long_is_graded_here():
 
 
 def test_mathematics_is_graded_in_processes_with_the_limits_of_the_config():
-  config = config_lib.GradingConfig(workers=2, cpu_s=3.0, wall_s=9.0,
+  config = config_lib.GradingConfig(workers=2, cpu_s=6.0, wall_s=60.0,
                                     memory_gb=1.5)
   found, said = graders.make(maths.grade, 'pool', config)
-  assert found._limits == pool.Limits(3.0, 9.0, 3 * 2**29) and said == ''
+  assert found._limits == pool.Limits(6.0, 60.0, 3 * 2**29) and said == ''
   assert found._idle.qsize() == 2
   assert _graded(found, [
       (r'\frac{1}{2}', r'\boxed{0.5}'), (r'\frac{1}{2}', r'\boxed{2}'),
@@ -41,7 +41,7 @@ def test_mathematics_is_graded_in_processes_with_the_limits_of_the_config():
 
 
 def test_programs_run_in_a_sandbox_and_the_slow_ones_are_counted():
-  config = config_lib.GradingConfig(workers=2, cpu_s=1.0, wall_s=5.0)
+  config = config_lib.GradingConfig(workers=2, cpu_s=1.0, wall_s=60.0)
   found, said = graders.make(programs.grade, 'sandbox', config)
   assert said.startswith(f'programs run in {sandbox.choose("auto").name} (')
   graded = _graded(found, [

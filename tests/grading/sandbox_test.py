@@ -57,18 +57,23 @@ def _working():
   return found
 
 
-def _children():
-  """Processes that this one has, or inherited from others that ended."""
+def _children(pid=None):
+  """Processes that one (this) has, or inherited from others that ended."""
   found = []
-  for pid in filter(str.isdigit, os.listdir('/proc')):
+  for child in filter(str.isdigit, os.listdir('/proc')):
     try:
-      with open(f'/proc/{pid}/stat') as file:
+      with open(f'/proc/{child}/stat') as file:
         state, parent = file.read().rpartition(')')[2].split()[:2]
     except OSError:
       continue
-    if int(parent) == os.getpid() and state != 'Z':
-      found.append(int(pid))
+    if int(parent) == (pid or os.getpid()) and state != 'Z':
+      found.append(int(child))
   return set(found)
+
+
+def _descendants(pid):
+  found = _children(pid)
+  return found.union(*map(_descendants, found))
 
 
 def _wait_until(condition):
@@ -303,7 +308,7 @@ threads = [threading.Thread(target=time.sleep, args=[{1}]) for _ in range({0})]
     ('x = bytearray(2**28)', {'memory_bytes': 2**29}, 'passed'),
     ('x = bytearray(2**28)', {'memory_bytes': 2**28}, 'failed'),
     ('import time\ntime.sleep(0.5)', {}, 'passed'),
-    ('import time\ntime.sleep(0.5)', {'wall_s': 0.1}, 'timeout'),
+    ('import time\ntime.sleep(99)', {'wall_s': 0.1}, 'timeout'),
     ('while True: pass', {'cpu_s': 1.0}, 'timeout'),
     ('import os\nos._exit(0)', {}, 'crashed'),
     ('import time\nfor n in range(200): open(str(n), "w")\ntime.sleep(99)', {},
@@ -350,6 +355,7 @@ def test_a_sandbox_that_dies_is_started_anew():
 
 
 def test_what_runs_is_ended_when_nobody_waits_any_more(tmp_path):
+  name = sandbox.choose('auto').name
   ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
   before = _children()
   script = tmp_path / 'grades.py'
@@ -357,11 +363,12 @@ def test_what_runs_is_ended_when_nobody_waits_any_more(tmp_path):
       'from score_jax.grading import programs\n'
       'print("begins", flush=True)\n'
       f'programs.judge({json.dumps(_TESTS)!r}, "while True: pass", '
-      'cpu_s=600, wall_s=600)')
+      f'sandbox={name!r}, cpu_s=600, wall_s=600)')
   with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE,
                         env=os.environ | {'PYTHONPATH': os.pathsep.join(
                             sys.path)}) as process:
     assert process.stdout.readline() == b'begins\n'
-    time.sleep(2.0)
+    _wait_until(lambda: any(  # Its server has the tests and the program.
+        len(_children(pid)) == 2 for pid in _descendants(process.pid)))
     process.kill()
   _wait_until(lambda: _children() <= before)
