@@ -82,6 +82,8 @@ def test_mcnemar_by_hand():
   # One of five flips goes down: 2 * (1 + 5) / 2^5 = 0.375.
   found = metrics.summary(PAPER | {'i_to_c': 4, 'c_to_i': 1})
   np.testing.assert_allclose(found['mcnemar_p'], 0.375)
+  even = metrics.summary(PAPER | {'i_to_c': 3, 'c_to_i': 3})
+  assert even['mcnemar_p'] == 1.0
   assert metrics.summary(PAPER)['fix_rate'] == 29 / 200  # The paper's 14.5%.
 
 
