@@ -44,6 +44,7 @@ def of_attempts(x_BS: jax.Array, layout: types.Layout, shift: int = 0):
        for start, length in zip(layout.starts, layout.attempts)], axis=1)
 
 
+@jax.named_scope('update')
 def rl_update(
     state: types.TrainState,
     reference: types.Params,
@@ -87,17 +88,20 @@ def rl_update(
     policy = decoder.policy(model, reference, params)
     hidden = functools.partial(
         _attempt_hidden, micro.tokens_BS, micro.valid_BS, layout)
-    stats = logprobs.token_statistics(
-        hidden(model, policy), decoder.head(model, policy),
-        hidden(decoder.without_adapters(model), reference),
-        decoder.head(model, reference),
-        of_attempts(micro.tokens_BS, layout),
-        temperature=temperature, softcap=model.final_softcap,
-        chunk=head_chunk)
-    attempt_BT = of_attempts(micro.attempt_BS, layout)
-    loss = objective.fused_loss(
-        stats, attempt_BT, micro.advantages_BA, credit.kl_A, normaliser_A,
-        kl=stage.kl, kl_credit=stage.kl_credit)
+    with jax.named_scope('policy'):
+      of_policy = hidden(model, policy), decoder.head(model, policy)
+    with jax.named_scope('reference'):
+      of_reference = (hidden(decoder.without_adapters(model), reference),
+                      decoder.head(model, reference))
+    with jax.named_scope('loss'):
+      stats = logprobs.token_statistics(
+          *of_policy, *of_reference, of_attempts(micro.tokens_BS, layout),
+          temperature=temperature, softcap=model.final_softcap,
+          chunk=head_chunk)
+      attempt_BT = of_attempts(micro.attempt_BS, layout)
+      loss = objective.fused_loss(
+          stats, attempt_BT, micro.advantages_BA, credit.kl_A, normaliser_A,
+          kl=stage.kl, kl_credit=stage.kl_credit)
     sampler_logp_BT = of_attempts(micro.logp_BS, layout)
     return loss, objective.token_sums(stats, attempt_BT, sampler_logp_BT,
                                       attempts)
@@ -121,6 +125,7 @@ def _attempt_hidden(tokens_BS, valid_BS, layout, model, params):
   return of_attempts(hidden_BSD, layout, shift=-1)
 
 
+@jax.named_scope('update')
 def lm_update(
     state: types.TrainState,
     tokens_BS: jax.Array,
@@ -146,12 +151,14 @@ def lm_update(
 
   def loss_fn(params, micro):
     tokens, valid = micro
-    hidden_BSD, _ = decoder.forward(model, params, tokens, positions(valid),
-                                    valid)
-    logp = logprobs.token_logps(
-        hidden_BSD[:, :-1], decoder.head(model, params), tokens[:, 1:],
-        softcap=model.final_softcap, chunk=head_chunk)
-    return -jnp.sum(jnp.where(learned(valid), logp, 0)) / count, {}
+    with jax.named_scope('policy'):
+      hidden_BSD, _ = decoder.forward(model, params, tokens, positions(valid),
+                                      valid)
+    with jax.named_scope('loss'):
+      logp = logprobs.token_logps(
+          hidden_BSD[:, :-1], decoder.head(model, params), tokens[:, 1:],
+          softcap=model.final_softcap, chunk=head_chunk)
+      return -jnp.sum(jnp.where(learned(valid), logp, 0)) / count, {}
 
   loss, _, grads = accumulate(loss_fn, state.params,
                               (tokens_BS, valid_BS), micro_batches)
@@ -196,6 +203,7 @@ def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
   return jax.lax.scan(step, zeros, parts)[0]
 
 
+@jax.named_scope('optimizer')
 def apply_gradients(optimizer, state: types.TrainState, grads, seed: int = 0):
   """The state after one optimizer step; what is random is the step's own."""
   key = jax.random.fold_in(jax.random.key(seed), state.step)

@@ -23,6 +23,7 @@ from score_jax.models import decoder
 from score_jax.rollout import decode
 
 
+@jax.named_scope('sampler')
 def sample_attempts(
     config: config_lib.ModelConfig,
     params: types.Params,
