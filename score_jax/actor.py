@@ -319,7 +319,8 @@ class Actor:
 
     def graded() -> Graded:
       began = time.monotonic()
-      grades = pending.result()
+      with jax.profiler.TraceAnnotation('wait_for_grades'):
+        grades = pending.result()
       wait_s = time.monotonic() - began
       grades_NA = np.array(grades.grades, np.int32).reshape(length_NA.shape)
       grades_BA = rows.spread(

@@ -224,6 +224,15 @@ class CheckpointConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ProfileConfig:
+  """Which steps are traced into WORKDIR/profile; see docs/profiling.md."""
+
+  steps: int = 0  # How many, one after the other; 0 traces none.
+  first: int = 3  # The first of them; a stage begins with 1, which compiles.
+  stage: str = ''  # Whose steps: base, stage1, stage2; '': `Config.stage`.
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
   """A whole run: base, Stage I, Stage II, each evaluated."""
 
@@ -243,6 +252,7 @@ class Config:
   memory: MemoryConfig = MemoryConfig()
   mesh: MeshConfig = MeshConfig()
   checkpoints: CheckpointConfig = CheckpointConfig()
+  profile: ProfileConfig = ProfileConfig()
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -406,6 +416,23 @@ def _check(config: Config):
   _at_least('config.checkpoints.every', config.checkpoints.every, 1)
   _at_least('config.checkpoints.keep', config.checkpoints.keep, 1)
   _at_least('config.head_chunk', config.head_chunk, 1)
+  _check_profile(config, config.profile)
+
+
+def _check_profile(config, profile):
+  """Steps that are never done would be traced in vain."""
+  stage = profile.stage or config.stage
+  run = STAGES[: STAGES.index(config.stage) + 1]
+  _one_of('config.profile.stage', stage, run)
+  _at_least('config.profile.steps', profile.steps, 0)
+  _at_least('config.profile.first', profile.first, 1)
+  last = profile.first + profile.steps - 1
+  there = getattr(config, stage).steps
+  _require(
+      not profile.steps or last <= there,
+      f'config.profile asks for steps {profile.first} to {last} of {stage}, '
+      f'and config.{stage}.steps is {there}; lower config.profile.first or '
+      'config.profile.steps')
 
 
 def _check_evaluation(grading, evaluation):

@@ -34,7 +34,8 @@ from score_jax.models import variants
 from score_jax.tasks import base as tasks_base
 from score_jax.text import tokenizer as tokenizer_lib
 
-_NOT_OF_TRAINING = ('stage', 'grading', 'evaluation', 'mesh', 'memory')
+_NOT_OF_TRAINING = (
+    'stage', 'grading', 'evaluation', 'mesh', 'memory', 'profile')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ One step of a stage, top to bottom in `train_stage`:
 """
 
 from collections.abc import Callable
+import contextlib
 import functools
 import math
 import time
@@ -23,6 +24,7 @@ from score_jax import data
 from score_jax import hosts
 from score_jax import keys
 from score_jax import metrics
+from score_jax import profiling
 from score_jax import progress
 from score_jax import sharding
 from score_jax import shutdown
@@ -170,8 +172,11 @@ def _loop(run, stage, steps, params, one_step) -> Trained:
     state, wall_s = _begin(run, stage, params, checkpoints)
     first = int(state.step)
     run.writer.rewind(stage, first)
-    with progress.Progress(stage, steps, first) as bar:
-      for step in range(first, steps):
+    with (progress.Progress(stage, steps, first) as bar,
+          contextlib.closing(profiling.traced(
+              run.config, stage, range(first, steps), run.folder / 'profile',
+              bar.say)) as traced):
+      for step in traced:
         began = time.monotonic()
         hosts.present.at = f'{stage} step {step + 1}'
         state, row, timing = one_step(state, step)
@@ -227,9 +232,13 @@ def _jitted(states_of_run, stage, update_fn):
       seed=keys.purpose_seed(config.seed, f'rounding/{stage}'))
   bring = states.on_devices if config.memory.offload else lambda x: x
   places = states_of_run.state_places(stage)
-  return jax.jit(
-      lambda *given: update_fn(*bring(given)), donate_argnums=0,
-      out_shardings=(places, sharding.named(states_of_run.mesh)))
+
+  def step(*given):
+    return update_fn(*bring(given))
+
+  step.__name__ = f'update_{stage}'  # What the program is called in a trace.
+  return jax.jit(step, donate_argnums=0,
+                 out_shardings=(places, sharding.named(states_of_run.mesh)))
 
 
 def _indices(run, stage, size, step, batch):

@@ -133,7 +133,7 @@ class Writer:
 
   def check_config(
       self, record: dict[str, Any],
-      may_differ: Sequence[str] = ('stage', 'grading'),
+      may_differ: Sequence[str] = ('stage', 'grading', 'profile'),
   ):
     """Compares a record with that of the folder, if any; writes nothing.
 

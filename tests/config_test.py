@@ -56,6 +56,13 @@ def test_an_unknown_field_names_the_nearest():
     ({'model': {'num_kv_heads': 3}}, 'num_heads 4 is not divisible'),
     ({'model': {'head_dim': 5}}, 'head_dim is 5; RoPE needs it even'),
     ({'model': {'dtype': 'float16'}}, 'known: float32, bfloat16'),
+    ({'profile': {'stage': 'stage3'}}, "config.profile.stage is 'stage3'; "),
+    ({'profile': {'stage': 'stage2'}, 'stage': 'stage1'},
+     "config.profile.stage is 'stage2'; known: base, stage1"),
+    ({'profile': {'steps': -1}}, 'config.profile.steps is -1'),
+    ({'profile': {'first': 0}}, 'config.profile.first is 0'),
+    ({'profile': {'steps': 3, 'first': 4}, 'stage2': {'steps': 5}},
+     'asks for steps 4 to 6 of stage2, and config.stage2.steps is 5; lower'),
     ({'base': {'optimizer': {'schedule': 'linear'}}}, 'constant, cosine'),
     ({'stage1': {'optimizer': {'learning_rate': -1.0}}}, 'learning_rate is -1'),
 ])

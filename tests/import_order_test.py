@@ -17,7 +17,7 @@ LAYERS = (
     'rollout',
     'rl',
     'optimizers update metrics',
-    'seal checkpoint progress board writer report shutdown notice'
+    'seal checkpoint progress board profiling writer report shutdown notice'
     ' watch',
     'weights trained actor states run',
     'protocol studies evaluate train pipeline tpu_slices arithmetic hlo'

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import pytest
 
 from score_jax import main
 from tests import door
+from tests import profiling_test
 from tests.models import gguf_test
 from tests.text import tokenizer_test
 
@@ -350,6 +352,26 @@ def test_evaluation_alone_prints_the_same_table(scratch, finished):
   assert (workdir / 'metrics.jsonl').read_bytes() == metrics
   stages = lambda data: json.loads(data)['stages']
   assert stages((workdir / 'results.json').read_bytes()) == stages(before)
+
+
+def test_a_run_that_goes_on_can_be_traced_and_ends_the_same(
+    scratch, tmp_path, finished):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  shutil.rmtree(workdir / 'checkpoints' / 'stage2')
+  ended = door.call(
+      [*door.TINY, f'--workdir={workdir}', '--config.profile.steps=1',
+       '--config.profile.first=2'], scratch)
+  assert ended.code == 0, ended.err
+  trace = workdir / 'profile'
+  assert f'profile: {trace}/plugins/profile/stage2_2-2\n' in ended.err
+  assert profiling_test.steps(trace, 'stage2') == [2]
+  found = profiling_test.events(trace)
+  assert [name for name, *_ in found].count('grade') == 1
+  programs = {stats.get('hlo_module') for *_, stats in found}
+  assert {'jit_sample_attempts', 'jit_update_stage2'} <= programs
+  assert ((workdir / 'metrics.jsonl').read_bytes()
+          == (finished[0] / 'metrics.jsonl').read_bytes())
 
 
 def test_evaluation_of_an_empty_folder(scratch, tmp_path):

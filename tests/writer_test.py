@@ -170,6 +170,11 @@ def test_same_config_may_go_on_to_a_later_stage(writer):
   writer.check_config({'config': CONFIG | {'stage': 'stage2'}, 'date': 'y'})
 
 
+def test_a_run_that_goes_on_may_be_traced(writer):
+  writer.config({'config': CONFIG})
+  writer.check_config({'config': CONFIG | {'profile': {'steps': 2}}})
+
+
 def test_a_base_of_other_weights_is_refused(writer):
   writer.config({'config': CONFIG, 'base': 'ab'})
   writer.check_config({'config': CONFIG, 'base': 'ab'})

@@ -3,11 +3,15 @@
 import functools
 import os
 
+import jax
+
 from score_jax import config as config_lib
 from score_jax.grading import pool
 from score_jax.grading import sandbox
 
 _START_S = 10.0  # Beyond the limit of a program, for its sandbox.
+
+_named = functools.partial(jax.profiler.TraceAnnotation, 'grade')
 
 
 def make(
@@ -24,7 +28,7 @@ def make(
     ValueError: programs are to be run, and the sandbox does not work here.
   """
   if where == 'here':
-    return pool.Here(grade), ''
+    return pool.Here(grade, _named), ''
   said, wall_s = '', config.wall_s
   memory_bytes = int(config.memory_gb * 2**30)
   if where == 'sandbox':
@@ -35,4 +39,4 @@ def make(
         memory_bytes=memory_bytes)
   workers = config.workers or len(os.sched_getaffinity(0))
   limits = pool.Limits(config.cpu_s, wall_s, memory_bytes)
-  return pool.Pool(grade, workers, limits), said
+  return pool.Pool(grade, workers, limits, _named), said

@@ -32,6 +32,9 @@ _TRIES = 2  # Of an answer whose worker dies: it may have been the system.
 Grade = Callable[[str, str], int]
 """(gold answer, text of an attempt) -> 1 if right, else 0."""
 
+Around = Callable[[], contextlib.AbstractContextManager]
+"""Entered while something is graded, so that a trace can name it."""
+
 
 class Grades(NamedTuple):
   """What became of a batch of answers.
@@ -71,10 +74,11 @@ class Here:
   """Grades in this process, when asked: for graders that cannot take long."""
 
   grade: Grade
+  around: Around = contextlib.nullcontext
 
   def submit(self, pairs: Sequence[tuple[str, str]]) -> Pending:
     """See `Grader`."""
-    return _Asked(self.grade, pairs)
+    return _Asked(self.grade, self.around, pairs)
 
   def close(self):
     """See `Grader`."""
@@ -83,11 +87,13 @@ class Here:
 @dataclasses.dataclass(frozen=True)
 class _Asked:
   grade: Grade
+  around: Around
   pairs: Sequence[tuple[str, str]]
 
   def result(self) -> Grades:
     began = time.monotonic()
-    done = [self.grade(gold, text) for gold, text in self.pairs]
+    with self.around():
+      done = [self.grade(gold, text) for gold, text in self.pairs]
     return Grades(done, 0, 0, time.monotonic() - began)
 
 
@@ -110,15 +116,23 @@ class Limits:
 class Pool:
   """Grades in processes apart."""
 
-  def __init__(self, grade: Grade, workers: int, limits: Limits):
+  def __init__(
+      self,
+      grade: Grade,
+      workers: int,
+      limits: Limits,
+      around: Around = contextlib.nullcontext,
+  ):
     """Starts the workers; they import what they need in the background.
 
     Args:
       grade: a function of a module, or a `functools.partial` of one.
       workers: processes, at least 1.
       limits: of an answer.
+      around: each answer, in its thread.
     """
     self._grade = pickle.dumps(grade)
+    self._around = around
     self._limits = limits
     self._idle = queue.SimpleQueue()
     for _ in range(workers):
@@ -143,7 +157,8 @@ class Pool:
     for _ in range(_TRIES):
       found = self._idle.get()
       try:
-        verdict = found.grade(job)
+        with self._around():
+          verdict = found.grade(job)
       finally:
         if not found.alive():
           found = _Worker(self._grade, self._limits)

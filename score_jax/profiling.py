@@ -1,0 +1,70 @@
+"""Traces of chosen steps, for TensorBoard or xprof: see docs/profiling.md."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import pathlib
+
+import jax
+
+from score_jax import config as config_lib
+
+
+def traced(
+    config: config_lib.Config,
+    stage: str,
+    steps: range,
+    folder: pathlib.Path,
+    say: Callable[[str], None],
+) -> Iterator[int]:
+  """The steps, with those that `config.profile` asks for traced.
+
+  To be closed (`contextlib.closing`), or the trace of a step that fails stays
+  open. What a trace takes to begin and to be written is no part of a step.
+
+  Args:
+    config: of the run.
+    stage: whose steps they are.
+    steps: that are still to be done, counted from 0.
+    folder: where traces go, in the layout that TensorBoard looks for.
+    say: prints a line.
+  """
+  chosen = _chosen(config, stage)
+  ahead = range(max(chosen.start, steps.start), chosen.stop)
+  if chosen and not ahead:
+    say(f'profile: {stage} is at step {steps.start}, past those of '
+        'config.profile; none is traced')
+  with contextlib.ExitStack() as trace:
+    for step in steps:
+      if ahead and step == ahead.start:
+        name = f'{stage}_{ahead.start + 1}-{ahead.stop}'
+        trace.enter_context(_trace(folder, name, say))
+      with jax.profiler.StepTraceAnnotation(stage, step_num=step + 1):
+        yield step
+      if step + 1 == ahead.stop:
+        trace.close()
+
+
+def _chosen(config, stage) -> range:
+  """Steps of a stage that are to be traced, counted from 0."""
+  asked = config.profile
+  if stage != (asked.stage or config.stage):
+    return range(0)
+  return range(asked.first - 1, asked.first - 1 + asked.steps)
+
+
+@contextlib.contextmanager
+def _trace(folder, name, say) -> Iterator[None]:
+  """Traces what happens meanwhile; a trace that is lost ends no run."""
+  options = jax.profiler.ProfileOptions()
+  options.session_id = name
+  options.python_tracer_level = 0  # Every call of Python would bury the rest.
+  jax.profiler.start_trace(folder, profiler_options=options)
+  try:
+    yield
+  finally:
+    try:
+      jax.profiler.stop_trace()
+      say(f'profile: {folder}/plugins/profile/{name}')
+    except jax.errors.JaxRuntimeError as error:  # The disk is full.
+      say(f'profile: not written: {str(error).splitlines()[0]}')
