@@ -57,11 +57,11 @@ def download(job: job_lib.Job, path: str) -> list[str]:
 
 def download_bucket(job: job_lib.Job, checkpoints: bool) -> list[str]:
   """Copies the workdir from its bucket, whether or not there are slices."""
-  left_out = '^data/' if checkpoints else '^(checkpoints|data)/'
+  more = '' if checkpoints else 'checkpoints|'
   project = [f'--project={job.project}'] if job.project else []
   return ['gcloud', 'storage', 'rsync', '--recursive',
-          f'--exclude={left_out}', f'gs://{job.bucket}/runs/{job.run}',
-          str(job.to), *project]
+          f'--exclude=^({more}compile_cache|data)/',
+          f'gs://{job.bucket}/runs/{job.run}', str(job.to), *project]
 
 
 def _words(job, verb, *names):

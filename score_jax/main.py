@@ -20,6 +20,7 @@ from absl import logging
 import jax
 from ml_collections import config_flags
 
+from score_jax import compile_cache
 from score_jax import compile_check
 from score_jax import config as config_lib
 from score_jax import hosts
@@ -44,6 +45,11 @@ _TOPOLOGY = flags.DEFINE_string(
     'topology', '', 'The slice that --mode=compile compiles for: v5e:16x16.')
 _SLICES = flags.DEFINE_integer(
     'slices', 1, 'Slices of --topology, with data parallelism across them.')
+_COMPILE_CACHE = flags.DEFINE_string(
+    'compile_cache', None,
+    'Where compiled programs are kept for the next start, also of other runs; '
+    'by default JAX_COMPILATION_CACHE_DIR, or else WORKDIR/compile_cache. '
+    'Empty: nowhere.')
 _DISTRIBUTED = flags.DEFINE_bool(
     'distributed', False,
     'Several hosts, each with one process that runs this same command.')
@@ -128,11 +134,14 @@ def _act():
     print(f'workdir: {folder}', flush=True)
   if _MODE.value == 'compile':
     jax.config.update('jax_platforms', 'cpu')  # No device takes part.
+    # For other devices, what is kept could not be read back.
+    jax.config.update('jax_enable_compilation_cache', False)
     wrong = compile_check.check(config, folder, _TOPOLOGY.value, _SLICES.value)
     if wrong:
       sys.exit(_failed(f'{config.name} on {_TOPOLOGY.value}: {wrong}; see '
                        f'{folder}/compile.json', FAILED))
     return
+  compile_cache.keep(_COMPILE_CACHE.value, folder / 'compile_cache')
   with shutdown.StopRequest() as stop, notice.Notice(stop):
     run = run_lib.open_run(config, folder, stop, _MODE.value == 'eval')
     with contextlib.closing(run), jax.set_mesh(run.mesh):

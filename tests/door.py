@@ -171,8 +171,9 @@ def _run(args, outputs, compiled, fault, devices=1, prepare=None):
   os.environ['XLA_FLAGS'] = (
       '--xla_backend_optimization_level=0 '
       f'--xla_force_host_platform_device_count={devices}')
-  jax.config.update('jax_compilation_cache_dir', str(compiled))
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+  if compiled is not None:
+    jax.config.update('jax_compilation_cache_dir', str(compiled))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
   if prepare is not None:
     prepare()
   if fault is not None:

@@ -17,8 +17,8 @@ LAYERS = (
     'rollout',
     'rl',
     'optimizers update metrics',
-    'seal checkpoint progress board profiling writer report shutdown notice'
-    ' watch',
+    'seal checkpoint progress board profiling compile_cache writer report'
+    ' shutdown notice watch',
     'weights trained actor states run',
     'protocol studies evaluate train pipeline tpu_slices arithmetic hlo'
     ' compile_lines compile_programs compile_check',

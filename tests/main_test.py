@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -188,6 +189,9 @@ FLAGS = {
         (GSM8K[0], '--config.model.checkpoint=Qwen/Qwen3-0.6B'),
         'Qwen/Qwen3-0.6B is no folder here',
         'hf download Qwen/Qwen3-0.6B --local-dir=DIR'),
+    'compile_cache_is_a_file': (
+        (*door.TINY, '--compile_cache={inputs}/syntax.py'),
+        '--compile_cache={inputs}/syntax.py is a file; name a folder'),
     'workdir_is_a_file': (
         (*door.TINY, '--workdir={inputs}/syntax.py'),
         '--workdir={inputs}/syntax.py is a file; name a folder'),
@@ -372,6 +376,14 @@ def test_a_run_that_goes_on_can_be_traced_and_ends_the_same(
   assert {'jit_sample_attempts', 'jit_update_stage2'} <= programs
   assert ((workdir / 'metrics.jsonl').read_bytes()
           == (finished[0] / 'metrics.jsonl').read_bytes())
+
+
+def test_programs_are_kept_in_the_workdir(tmp_path):
+  workdir = tmp_path / 'run'
+  fault = door.Fault(f'{workdir}/compile_cache/jit_', what=signal.SIGKILL)
+  ended = door.Running([*door.TINY, f'--workdir={workdir}'], tmp_path, None,
+                       fault).wait()
+  assert ended.code == -signal.SIGKILL, ended.err
 
 
 def test_evaluation_of_an_empty_folder(scratch, tmp_path):

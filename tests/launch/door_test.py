@@ -86,8 +86,8 @@ def test_setup_brings_the_commit_and_the_script(dry, laptop):
 
 def test_fetch_asks_the_bucket_or_the_first_host(dry, laptop):
   assert dry('fetch', '--bucket=b', '--checkpoints') == [
-      "gcloud storage rsync --recursive '--exclude=^data/' gs://b/runs/tpu1 "
-      'runs/tpu1']
+      "gcloud storage rsync --recursive '--exclude=^(compile_cache|data)/' "
+      'gs://b/runs/tpu1 runs/tpu1']
   small, large = dry('fetch', '--to=here', '--checkpoints')
   where = 'tpu1:/mnt/score_jax/runs/tpu1'
   hosts = 'here --recurse --node=0 --worker=0'
