@@ -13,6 +13,9 @@ from score_jax.hlo import text
 # the gradients of weights, keys and values.
 _KERNEL = re.compile(r'splash_mha_(fwd|dq|dkv)')
 _PRODUCTS = {'fwd': 2, 'dq': 3, 'dkv': 4}
+# With a single row on a device XLA multiplies and adds up without the unit for
+# matrices; the sum keeps the name of the product.
+_SUM_OF_A_PRODUCT = re.compile(r'op_name="[^"]*\bdot_general"')
 
 
 def flops(module: text.Module) -> float:
@@ -29,6 +32,8 @@ def _flops(one, shapes) -> float:
   """Of one run of a matrix product or kernel; 0 of anything else."""
   if one.op == 'custom-call' and (kernel := _KERNEL.match(one.name)):
     return _kernel_flops(_PRODUCTS[kernel.group(1)], one.rest)
+  if one.op == 'reduce' and _SUM_OF_A_PRODUCT.search(one.rest):
+    return 2.0 * math.prod(text.arrays(shapes[one.operands[0]])[0][1])
   if one.op not in ('dot', 'convolution'):
     return 0
   out, left, right = (

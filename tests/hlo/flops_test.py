@@ -27,6 +27,15 @@ def test_a_batch_axis_in_a_window_is_not_counted_twice():
   assert flops.flops(module) == 4 * (2 * 8 * 16 * 32)
 
 
+def test_a_product_that_became_a_sum_is_counted():
+  # One row of 256 with a weight [256, 128]; a norm's sum is no product.
+  sums = lambda name: _entry(f"""  %p = f32[256,128]{{1,0}} parameter(0)
+  %zero = f32[] constant(0)
+  ROOT %r = f32[128]{{0}} reduce(%p, %zero), dimensions={{0}}, to_apply=%add, metadata={{op_name="jit(s)/while/body/block/{name}" stack_frame_id=3}}""")  # noqa: E501
+  assert flops.flops(sums('dot_general')) == 2 * 256 * 128
+  assert flops.flops(sums('reduce_sum')) == 0
+
+
 def test_an_attention_kernel_counts_the_blocks_that_it_computes():
   # 3 rows, 2 heads of 256; of 4 x 4 blocks of 8 by 8 slots, 10 are computed.
   kernel = lambda name, rows='3,': _entry(f"""  %p = f32[4]{{0}} parameter(0)
