@@ -2,7 +2,8 @@
 
     python -m score_jax.main --config=experiments/stage1.py[:VARIANT]
 
-VARIANT is a name in `experiments/variants.py`; the embedded task without one.
+VARIANT is a name in `experiments/variants.py` (the embedded task without one),
+or in `experiments/methods.py` (SCoRe without one), or VARIANT+METHOD.
 """
 
 from experiments import variants

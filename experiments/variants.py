@@ -6,6 +6,7 @@ both can go on in one workdir.
 
 import ml_collections
 
+from experiments import methods
 from score_jax import config as config_lib
 
 ConfigDict = ml_collections.ConfigDict
@@ -170,20 +171,34 @@ VARIANTS = {
 }
 
 
-def make(variant: str | None, stage: str) -> ConfigDict:
-  """The config of a variant ('' or None: the embedded task), up to a stage.
+def make(arg: str | None, stage: str) -> ConfigDict:
+  """The config of VARIANT, METHOD or VARIANT+METHOD, up to a stage.
+
+  Args:
+    arg: a name in `VARIANTS` ('' or None, or where there is none: the embedded
+      task), and one in `methods.METHODS` (where there is none: SCoRe).
+    stage: the last to run, unless the method ends before it.
 
   Raises:
-    ValueError: unknown variant; the message lists the known ones.
+    ValueError: unknown name; the message lists the known ones.
   """
-  name = variant or 'chain'
-  if name not in VARIANTS:
-    raise ValueError(
-        f'unknown variant {name!r}{config_lib.nearest(name, VARIANTS)}; known: '
-        f'{", ".join(VARIANTS)}')
+  variant, _, method = (arg or 'chain').partition('+')
+  if variant in methods.METHODS and not method:
+    variant, method = 'chain', variant
+  _require_known('variant', variant, VARIANTS if method else
+                 VARIANTS | methods.METHODS)
+  _require_known('method', method or 'score', methods.METHODS)
   config = config_lib.defaults()
-  with config.unlocked():
-    VARIANTS[name](config)
-  config.name = name
   config.stage = stage
+  with config.unlocked():
+    VARIANTS[variant](config)
+    methods.METHODS[method or 'score'](config)
+  config.name = arg or variant
   return config
+
+
+def _require_known(what, name, known):
+  if name not in known:
+    raise ValueError(
+        f'unknown {what} {name!r}{config_lib.nearest(name, known)}; known: '
+        f'{", ".join(known)}')

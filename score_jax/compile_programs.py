@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from score_jax import actor
 from score_jax import arithmetic
 from score_jax import config as config_lib
+from score_jax import pipeline
 from score_jax import protocol
 from score_jax import sharding
 from score_jax import states as states_lib
@@ -55,11 +56,11 @@ def device_bytes(tree: Any) -> int:
 
 
 def programs(config: config_lib.Config, mesh: Mesh) -> list[Program]:
-  """Every program of Stages I and II, as the run itself makes it."""
+  """Every program of a run's stages, as the run itself makes it."""
   states, rollout = states_lib.States(config, mesh), config.rollout
-  names = ('stage1',) if config.stage == 'stage1' else ('stage1', 'stage2')
+  names = pipeline.stages_of(config)[1:] or ('stage2',)
   reference = states.reference()
-  between = _placed(states.state('stage1'), states.state_places('stage1'))
+  between = _placed(states.state(names[0]), states.state_places(names[0]))
   policy = decoder.policy(config.model, reference, between.params)
   copying = actor.copy_program(config.model, mesh)
   copy = copying.eval_shape(policy)

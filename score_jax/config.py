@@ -16,6 +16,7 @@ import typing
 import ml_collections
 
 STAGES = ('base', 'stage1', 'stage2')
+RL_METHODS = ('stage1', 'stage2', 'last', 'first', 'progress')
 STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair')
 DTYPES = ('float32', 'bfloat16')
 _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
@@ -162,18 +163,37 @@ class BaseConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-  """One stage of SCoRe (paper Eq. 3 to 5)."""
+  """One stage: SCoRe's (paper Eq. 3 to 5), or what it is compared with.
 
-  steps: int = 200
+  `method` says what is learned from sampled attempts. By REINFORCE with KL, see
+  `rl.rewards`:
+
+    'stage1'      the last reward for the last attempt, others pinned (Eq. 3)
+    'stage2'      each attempt its own reward, and the bonus (Eq. 4 and 5)
+    'last'        the last reward alone (Eq. 1 of the paper's first version)
+    'first'       single-turn RL: r1 for attempt 1; attempt 2 is only measured
+    'progress'    the last reward for all, and alpha times each one's progress
+                  (MRT, Qu et al., 2503.07572)
+  """
+
+  steps: int = 200  # 0 leaves the stage out.
+  method: str = 'stage2'
   micro_batches: int = 1
-  alpha: float = 10.0  # Bonus alpha * (r2 - r1); Stage II only.
+  alpha: float = 10.0  # Bonus alpha * (r2 - r1); 'stage2' and 'progress'.
+  gamma: float = 0.0  # Discount of later rewards; 'stage2' and 'last'.
   beta1: float = 0.01  # KL weight, ordinary.
-  beta2: float = 0.1  # KL weight that pins attempt 1; Stage I only.
+  beta2: float = 0.1  # KL weight that pins attempt 1; 'stage1' only.
+  # What leave-one-out is taken of: 'shaped' rewards, or 'factored': of what an
+  # attempt can still change. One expected gradient, less variance.
+  baseline: str = 'shaped'
   kl: str = 'exact'  # 'exact' over the vocabulary, or 'k2'.
   kl_credit: str = 'sequence'  # 'sequence' KL as in Eq. 2, or 'token'.
   normalisation: str = 'sequence'  # Sum over tokens, or mean per 'token'.
   optimizer: OptimizerConfig = OptimizerConfig()
   checkpoint: str = ''  # Stage I only: take its weights from this folder.
+
+
+_STAGE_1 = StageConfig(method='stage1')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,7 +257,7 @@ class Config:
   """A whole run: base, Stage I, Stage II, each evaluated."""
 
   name: str = 'chain'  # The run is kept in runs/NAME by default.
-  stage: str = 'stage2'  # The last stage to run: base, stage1 or stage2.
+  stage: str = 'stage2'  # The last stage to run, of STAGES.
   seed: int = 0
   head_chunk: int = 32  # Positions whose logits exist at one time.
   collapse_unchanged: float = 0.95  # Warn when more attempts 2 repeat 1.
@@ -245,7 +265,7 @@ class Config:
   model: ModelConfig = ModelConfig()
   rollout: RolloutConfig = RolloutConfig()
   base: BaseConfig = BaseConfig()
-  stage1: StageConfig = StageConfig()
+  stage1: StageConfig = _STAGE_1
   stage2: StageConfig = StageConfig()
   grading: GradingConfig = GradingConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
@@ -291,7 +311,7 @@ def from_dict(values) -> Config:
   """
   if hasattr(values, 'to_dict'):
     values = values.to_dict()
-  config = _build(Config, values, 'config')
+  config = _build(Config(), values, 'config')
   _check(config)
   return config
 
@@ -306,27 +326,29 @@ def model_from_dict(values, where: str) -> ModelConfig:
   Raises:
     ValueError: as `from_dict`.
   """
-  model = _build(ModelConfig, values, where)
+  model = _build(ModelConfig(), values, where)
   check_model(model, where)
   return model
 
 
-def _build(cls, values, path):
-  hints = typing.get_type_hints(cls)
+def _build(default, values, path):
+  """The default with the values in place of its own."""
+  hints = typing.get_type_hints(type(default))
   kwargs = {}
   for name, value in values.items():
     where = f'{path}.{name}'
     if name not in hints:
       raise ValueError(f'unknown field {where}{nearest(name, hints)}')
-    kwargs[name] = _typed(hints[name], value, where)
-  return cls(**kwargs)
+    if dataclasses.is_dataclass(hints[name]):
+      if not hasattr(value, 'items'):
+        raise ValueError(f'{where} must be a group of fields, got {value!r}')
+      kwargs[name] = _build(getattr(default, name), value, where)
+    else:
+      kwargs[name] = _typed(hints[name], value, where)
+  return dataclasses.replace(default, **kwargs)
 
 
 def _typed(hint, value, where):
-  if dataclasses.is_dataclass(hint):
-    if not hasattr(value, 'items'):
-      raise ValueError(f'{where} must be a group of fields, got {value!r}')
-    return _build(hint, value, where)
   if isinstance(hint, types.GenericAlias):  # tuple[int, ...]
     item = hint.__args__[0]
     if not isinstance(value, (tuple, list)):
@@ -388,17 +410,14 @@ def _check(config: Config):
            f'config.rollout.prompts {rollout.prompts} is not divisible by '
            f'config.rollout.parts {rollout.parts}')
   rows = rollout.prompts * rollout.samples
-  for name, stage in (('stage1', config.stage1), ('stage2', config.stage2)):
-    where = f'config.{name}'
-    _at_least(f'{where}.steps', stage.steps, 1)
-    _one_of(f'{where}.kl', stage.kl, ('exact', 'k2'))
-    _one_of(f'{where}.kl_credit', stage.kl_credit, ('sequence', 'token'))
-    _one_of(f'{where}.normalisation', stage.normalisation,
-            ('sequence', 'token'))
-    for field in ('alpha', 'beta1', 'beta2'):
-      _at_least(f'{where}.{field}', getattr(stage, field), 0)
-    _check_accumulation(where, rows, stage.micro_batches)
-    _check_optimizer(f'{where}.optimizer', stage.optimizer)
+  for name in STAGES[1:]:
+    _check_stage(f'config.{name}', getattr(config, name), rows)
+  _require(config.stage == 'base' or getattr(config, config.stage).steps,
+           f'config.stage is {config.stage!r}, and config.{config.stage}.steps '
+           'is 0, which leaves it out; end with another stage')
+  _require(config.stage1.steps or not config.stage1.checkpoint,
+           'config.stage1.checkpoint names weights, and config.stage1.steps is '
+           '0, which leaves the stage out; change either')
   _require(not config.stage2.checkpoint,
            'config.stage2.checkpoint is not read; a finished Stage II is '
            'evaluated with --mode=eval and its --workdir')
@@ -433,6 +452,25 @@ def _check_profile(config, profile):
       f'config.profile asks for steps {profile.first} to {last} of {stage}, '
       f'and config.{stage}.steps is {there}; lower config.profile.first or '
       'config.profile.steps')
+
+
+def _check_stage(where, stage, rows):
+  """ValueError unless the fields of Stage I or II fit each other."""
+  _at_least(f'{where}.steps', stage.steps, 0)
+  _one_of(f'{where}.method', stage.method, RL_METHODS)
+  _one_of(f'{where}.baseline', stage.baseline, ('shaped', 'factored'))
+  _one_of(f'{where}.kl', stage.kl, ('exact', 'k2'))
+  _one_of(f'{where}.kl_credit', stage.kl_credit, ('sequence', 'token'))
+  _one_of(f'{where}.normalisation', stage.normalisation, ('sequence', 'token'))
+  for field in ('alpha', 'beta1', 'beta2'):
+    _at_least(f'{where}.{field}', getattr(stage, field), 0)
+  _require(0 <= stage.gamma <= 1, f'{where}.gamma is {stage.gamma}; it must be '
+           'between 0 and 1')
+  _require(not stage.gamma or stage.method in ('stage2', 'last'),
+           f'{where}.gamma is {stage.gamma}, but the method {stage.method!r} '
+           'has no returns; leave it at 0')
+  _check_accumulation(where, rows, stage.micro_batches)
+  _check_optimizer(f'{where}.optimizer', stage.optimizer)
 
 
 def _check_evaluation(grading, evaluation):

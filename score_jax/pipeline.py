@@ -25,8 +25,9 @@ class Found(NamedTuple):
 
 
 def stages_of(config: config_lib.Config) -> tuple[str, ...]:
-  """The stages of a run, in order."""
-  return config_lib.STAGES[: config_lib.STAGES.index(config.stage) + 1]
+  """The stages of a run, in order; those without steps are left out."""
+  up_to = config_lib.STAGES[: config_lib.STAGES.index(config.stage) + 1]
+  return tuple(name for name in up_to if getattr(config, name).steps)
 
 
 def train_all(run: Run) -> dict:

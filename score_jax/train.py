@@ -51,18 +51,25 @@ class Trained(NamedTuple):
 
 
 def credit_of(
-    stage: str, settings: config_lib.StageConfig, attempts: int
+    settings: config_lib.StageConfig, attempts: int
 ) -> rewards.Credit:
   """The stage's table of coefficients."""
-  if stage == 'stage1':
-    return rewards.stage1(attempts, settings.beta1, settings.beta2)
-  return rewards.stage2(attempts, settings.alpha, settings.beta1)
+  alpha, beta1 = settings.alpha, settings.beta1
+  credit = {
+      'stage1': lambda: rewards.stage1(attempts, beta1, settings.beta2),
+      'stage2': lambda: rewards.stage2(attempts, alpha, beta1),
+      'last': lambda: rewards.last(attempts, beta1),
+      'first': lambda: rewards.first(attempts, beta1),
+      'progress': lambda: rewards.progress(attempts, alpha, beta1),
+  }[settings.method]()
+  credit = rewards.returns(credit, settings.gamma)
+  return rewards.factored(credit) if settings.baseline == 'factored' else credit
 
 
 def stage_program(states_of_run: states.States, stage: str) -> Callable:
   """The update of Stage I or II as one program; see `update.rl_update`."""
   config, settings = states_of_run.config, states_of_run.settings(stage)
-  credit = credit_of(stage, settings, len(config.rollout.attempt_tokens))
+  credit = credit_of(settings, len(config.rollout.attempt_tokens))
   return _jitted(states_of_run, stage, functools.partial(
       update.rl_update, model=config.model, stage=settings, credit=credit,
       temperature=config.rollout.temperature))
@@ -88,7 +95,7 @@ def train_stage(
     params: types.Params,
     reference: types.Params,
 ) -> Trained:
-  """Stage I or Stage II of SCoRe, from where it was left, to its end.
+  """A stage of SCoRe, or in its place, from where it was left, to its end.
 
   Args:
     run: the run.
@@ -103,7 +110,7 @@ def train_stage(
     FloatingPointError: a loss or gradient is not finite.
   """
   rollout = run.config.rollout
-  credit = credit_of(stage, settings, len(rollout.attempt_tokens))
+  credit = credit_of(settings, len(rollout.attempt_tokens))
   model = run.config.model
   credit_fn = credit_program(credit, rollout.samples, run.mesh)
   step_fn = stage_program(run.states, stage)

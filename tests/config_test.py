@@ -53,6 +53,12 @@ def test_an_unknown_field_names_the_nearest():
     ({'stage2': {'beta1': -0.1}}, 'config.stage2.beta1 is -0.1'),
     ({'stage2': {'micro_batches': 7}}, '256 rows .* not divisible .* 7'),
     ({'stage2': {'checkpoint': 'x'}}, 'config.stage2.checkpoint is not read'),
+    ({'stage2': {'method': 'stage3'}}, "method is 'stage3'; known: stage1"),
+    ({'stage2': {'baseline': 'mean'}}, "'mean'; known: shaped, factored"),
+    ({'stage2': {'gamma': 1.5}}, 'config.stage2.gamma is 1.5; it must be betw'),
+    ({'stage1': {'gamma': 0.5}}, "the method 'stage1' has no returns"),
+    ({'stage2': {'steps': 0}}, "config.stage is 'stage2', and .* end with ano"),
+    ({'stage1': {'steps': 0, 'checkpoint': 'x'}}, 'leaves the stage out; chan'),
     ({'model': {'num_kv_heads': 3}}, 'num_heads 4 is not divisible'),
     ({'model': {'head_dim': 5}}, 'head_dim is 5; RoPE needs it even'),
     ({'model': {'dtype': 'float16'}}, 'known: float32, bfloat16'),
@@ -81,6 +87,13 @@ def test_the_papers_numbers_are_the_defaults():
   stage = config_lib.StageConfig()
   assert (stage.alpha, stage.beta1, stage.beta2) == (10.0, 0.01, 0.1)
   assert config_lib.RolloutConfig().temperature == 1.0
+
+
+def test_a_stage_of_which_some_fields_are_given_keeps_the_others():
+  config = config_lib.from_dict({'stage1': {'beta2': 0.5}})
+  assert config.stage1 == dataclasses.replace(config_lib.Config().stage1,
+                                              beta2=0.5)
+  assert config.stage1.method == 'stage1'
 
 
 @pytest.mark.parametrize('variant', [None, *variants.VARIANTS])

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+from experiments import methods
 from experiments import pods
 from experiments import variants
 from score_jax import config as config_lib
@@ -23,18 +24,20 @@ def test_two_lines_do_all_the_set_up():
 
 
 def test_every_config_and_field_that_is_named_exists():
-  named = re.findall(r'--config=(experiments/\w+\.py)(?::(\w+))?', README)
+  named = re.findall(r'--config=(experiments/\w+\.py)(?::([\w+]+))?', README)
   assert len(named) >= 4
   for path, variant in named:
     assert (ROOT / path).is_file()
-    known = pods.VARIANTS if path.endswith('pods.py') else variants.VARIANTS
-    assert variant in ('', 'VARIANT') or variant in known
+    if path.endswith('pods.py'):
+      assert variant in pods.VARIANTS
+    elif not variant.startswith('VARIANT'):
+      variants.make(variant, 'stage2')
   for field in re.findall(r'--config\.[a-z][\w.]*', README):
     config_lib.check_override(field)
 
 
 def test_every_variant_is_described():
-  for name in variants.VARIANTS:
+  for name in (*variants.VARIANTS, *methods.METHODS):
     assert f'`{name}`' in README
 
 

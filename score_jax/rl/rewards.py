@@ -1,4 +1,4 @@
-"""Which attempt is paid for what: SCoRe's two stages as one small table.
+"""Which attempt is paid for what: each method as one small table.
 
 With gamma = 0 (paper section 5.2) every attempt sees only its own reward, and
 the bonus alpha * (r2 - r1) goes to the second attempt alone. So the shaped
@@ -14,6 +14,20 @@ With more than two attempts, Stage I pays the last and pins all others, and
 Stage II gives each attempt the bonus against the one just before (appendix A).
 The paper leaves open whether attempt 1 carries beta1 beside beta2 in Stage I;
 here it carries beta2 alone, as Eq. 3 is written.
+
+What SCoRe is compared with is a table too:
+
+    last (v1's Eq. 1)     r1  r2   KL     first (single-turn)    r1  r2   KL
+      attempt 1            0   0  beta1     attempt 1             1   0  beta1
+      attempt 2            0   1  beta1     attempt 2             0   0   0
+
+    progress (MRT)        r1      r2           KL
+      attempt 1         alpha      1          beta1
+      attempt 2        -alpha  1 + alpha      beta1
+
+`returns` gives each attempt the discounted rewards of those after it, too: with
+gamma = 1 `last` is the policy gradient of E[r2], and Stage II at alpha = 0 that
+of E[r1 + r2]. `factored` leaves out what an attempt cannot change any more.
 """
 
 import dataclasses
@@ -51,6 +65,54 @@ def stage2(attempts: int, alpha: float, beta1: float) -> Credit:
     reward[a, a] += alpha
     reward[a, a - 1] -= alpha
   return _credit(reward, [beta1] * attempts)
+
+
+def last(attempts: int, beta1: float) -> Credit:
+  """Only the last attempt is paid, and no other pinned."""
+  return stage1(attempts, beta1, beta1)
+
+
+def first(attempts: int, beta1: float) -> Credit:
+  """Only the first attempt is paid, or trained at all."""
+  reward = np.zeros((attempts, attempts))
+  reward[0, 0] = 1.0
+  return _credit(reward, [beta1] + [0.0] * (attempts - 1))
+
+
+def progress(attempts: int, alpha: float, beta1: float) -> Credit:
+  """The outcome for every attempt, and its own progress alpha times.
+
+  Meta reinforcement fine-tuning (MRT, Qu et al., 2503.07572): beside the
+  outcome each episode is paid for the change that it makes to the chance of
+  success. An attempt is an episode here. The chance after it is its own grade,
+  since it ends with an answer; the chance before the first is one constant a
+  problem, and no baseline leaves a trace of it.
+  """
+  bonus = np.eye(attempts) - np.eye(attempts, k=-1)
+  outcome = np.zeros((attempts, attempts))
+  outcome[:, -1] = 1.0
+  return _credit(outcome + alpha * bonus, [beta1] * attempts)
+
+
+def returns(credit: Credit, gamma: float) -> Credit:
+  """Each attempt's own shaped reward, and those after it discounted.
+
+  The paper has gamma = 0 throughout, and tried 0.8 with alpha = 1.
+  """
+  reward_AA = np.array(credit.reward_AA)
+  powers = np.subtract.outer(*2 * [np.arange(len(reward_AA))])
+  discount_AA = np.triu(float(gamma) ** np.maximum(-powers, 0))
+  return _credit(discount_AA @ reward_AA, credit.kl_A)
+
+
+def factored(credit: Credit) -> Credit:
+  """Without the rewards of attempts that came before.
+
+  Given what an attempt reads they are constants, so the expected gradient stays
+  as it is, and their noise goes: in Stage II attempt 2 has (1 + alpha) r2, of
+  which leave-one-out is (1 + alpha) times that of r2.
+  """
+  return _credit(np.triu(credit.reward_AA), credit.kl_A)
 
 
 def _credit(reward, kl):

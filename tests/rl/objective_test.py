@@ -70,6 +70,34 @@ def test_bonus_has_no_gradient_on_attempt_1():
   assert np.all(np.asarray(change[3:]) == 10.0)
 
 
+@pytest.mark.parametrize('credit,first,second', [
+    (rewards.stage2(2, 10.0, 0.0), 0, 11),
+    (rewards.returns(rewards.stage2(2, 1.0, 0.0), 0.5), 1, 2),
+    (rewards.last(2, 0.0), 0, 1),
+    (rewards.returns(rewards.last(2, 0.0), 1.0), 1, 1),
+    (rewards.first(2, 0.0), 0, 0),
+])
+def test_whose_tokens_feel_the_second_reward(credit, first, second):
+  def grad(r2):
+    shaped = rewards.shaped_rewards(np.array([[1, r2]]), credit)[0]
+    return jax.grad(lambda logp: _loss(_stats(logp), shaped))(LOGP_BT)[0]
+
+  np.testing.assert_allclose(grad(0) - grad(1),
+                             [0, first, first, second, second])
+
+
+def test_single_turn_training_has_no_gradient_behind_attempt_1():
+  credit = rewards.first(2, 0.5)
+
+  def loss(logp, kl):
+    shaped = rewards.shaped_rewards(np.array([[1, 1]]), credit)[0]
+    return _loss(_stats(logp, kl), shaped, credit.kl_A)
+
+  for grad in jax.grad(loss, argnums=(0, 1))(LOGP_BT, KL_BT):
+    grad = np.asarray(grad[0])
+    assert grad[[1, 2]].all() and not grad[[0, 3, 4]].any()
+
+
 def test_stage_1_pins_attempt_1_by_its_kl():
   credit = rewards.stage1(2, beta1=0.01, beta2=0.1)
   grad = jax.grad(

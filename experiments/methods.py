@@ -1,0 +1,100 @@
+"""What SCoRe is compared with, by name: a few lines each on any variant.
+
+    python -m score_jax.main --config=experiments/stage2.py:METHOD
+    python -m score_jax.main --config=experiments/stage2.py:VARIANT+METHOD
+
+on the embedded task, or on a variant of `experiments/variants.py`. All share
+the loop, and have the steps, so the samples and updates, of both of the
+variant's stages; learning rates and KL weights are the variant's. Sections,
+equations and tables are of the paper (2409.12917).
+"""
+
+import ml_collections
+
+ConfigDict = ml_collections.ConfigDict
+
+
+def score(config: ConfigDict):
+  """SCoRe itself: nothing is changed."""
+  del config
+
+
+def no_stage1(config: ConfigDict):
+  """Without Stage I: Stage II starts at the base (section 6, ablations)."""
+  config.stage2.steps += config.stage1.steps
+  config.stage1.steps = 0
+
+
+def no_bonus(config: ConfigDict):
+  """Without the bonus of Eq. 5 in Stage II (section 6, ablations)."""
+  config.stage2.alpha = 0.0
+
+
+def single_turn(config: ConfigDict):
+  """Without multi-turn training: attempt 1 alone is trained (section 6).
+
+  The correction prompt comes at test time. Attempt 2 is sampled all the same,
+  so that its curve is there; it has neither reward nor KL.
+  """
+  no_stage1(config)
+  config.stage2.method = 'first'
+
+
+def plain_last(config: ConfigDict):
+  """Plain multi-turn RL: E[r2], as Eq. 1 of the first version.
+
+  The policy gradient of whole trajectories: r2 is the return of both attempts.
+  """
+  no_stage1(config)
+  config.stage2.update(method='last', gamma=1.0)
+
+
+def plain_sum(config: ConfigDict):
+  """Plain multi-turn RL: E[r1 + r2], as Eq. 1 of the later versions.
+
+  Attempt 1 has r1 + r2 as its return, attempt 2 has r2.
+  """
+  no_stage1(config)
+  config.stage2.update(alpha=0.0, gamma=1.0)
+
+
+def plain_own(config: ConfigDict):
+  """Neither Stage I nor bonus: each attempt its own reward (gamma = 0)."""
+  no_stage1(config)
+  config.stage2.alpha = 0.0
+
+
+def plain_pairs(config: ConfigDict):
+  """Plain RL on (x2, y2) alone; attempt 1 has the KL, no reward (section 4).
+
+  What the text calls standard multi-turn RL.
+  """
+  no_stage1(config)
+  config.stage2.method = 'last'
+
+
+def return_to_go(config: ConfigDict):
+  """Credit across attempts: gamma 0.8 at alpha 1 (section 5.2)."""
+  config.stage2.update(gamma=0.8, alpha=1.0)
+
+
+def factored(config: ConfigDict):
+  """SCoRe with the baseline of less variance: see `rl.rewards.factored`."""
+  config.stage2.baseline = 'factored'
+
+
+def progress(config: ConfigDict):
+  """MRT (Qu et al., 2503.07572): outcome, and progress alpha times, alpha 1.
+
+  One stage from the base. alpha is that of the authors' own on-policy variant
+  (github.com/CMU-AIRe/MRT).
+  """
+  no_stage1(config)
+  config.stage2.update(method='progress', alpha=1.0)
+
+
+METHODS = {
+    method.__name__: method for method in (
+        score, no_stage1, no_bonus, single_turn, plain_last, plain_sum,
+        plain_own, plain_pairs, return_to_go, factored, progress)
+}

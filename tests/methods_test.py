@@ -1,0 +1,77 @@
+"""Every method by name: what it trains, at whose budget."""
+
+import numpy as np
+import pytest
+
+from experiments import methods
+from experiments import variants
+from score_jax import config as config_lib
+from score_jax import pipeline
+from score_jax import train
+
+
+def _config(name) -> config_lib.Config:
+  return config_lib.from_dict(variants.make(name, 'stage2'))
+
+
+def _steps(config) -> int:
+  return sum(getattr(config, stage).steps
+             for stage in pipeline.stages_of(config)[1:])
+
+
+@pytest.mark.parametrize('method', methods.METHODS)
+@pytest.mark.parametrize('variant', ['chain', 'math', 'smollm2_sums'])
+def test_every_method_builds_on_every_variant_at_its_budget(variant, method):
+  plain, config = _config(variant), _config(f'{variant}+{method}')
+  assert config.name == f'{variant}+{method}'
+  assert _steps(config) == _steps(plain)
+  for field in ('prompts', 'samples', 'temperature'):
+    assert getattr(config.rollout, field) == getattr(plain.rollout, field)
+  assert config.stage2.optimizer == plain.stage2.optimizer
+  assert (config.stage2.beta1, config.stage1.beta2) == (
+      plain.stage2.beta1, plain.stage1.beta2)
+
+
+def test_a_method_alone_is_of_the_embedded_task():
+  assert variants.make('no_bonus', 'stage2').task.name == 'chain'
+  assert not set(methods.METHODS) & set(variants.VARIANTS)
+
+
+@pytest.mark.parametrize('name,message', [
+    ('no_bonos', "unknown variant 'no_bonos'; did you mean 'no_bonus'"),
+    ('math+no_bonos', "unknown method 'no_bonos'; did you mean 'no_bonus'"),
+    ('maths+no_bonus', "unknown variant 'maths'; did you mean 'math'"),
+    ('no_bonus+no_stage1', "unknown variant 'no_bonus'"),
+])
+def test_an_unknown_name_is_told(name, message):
+  with pytest.raises(ValueError, match=message):
+    variants.make(name, 'stage2')
+
+
+# What r1 and r2 add to each attempt's reward, and the KL weights, at the
+# variant's alpha 10 and beta1 0.1.
+@pytest.mark.parametrize('name,reward_AA,kl_A', [
+    ('score', [[1, 0], [-10, 11]], (0.1, 0.1)),
+    ('no_stage1', [[1, 0], [-10, 11]], (0.1, 0.1)),
+    ('no_bonus', [[1, 0], [0, 1]], (0.1, 0.1)),
+    ('single_turn', [[1, 0], [0, 0]], (0.1, 0.0)),
+    ('plain_last', [[0, 1], [0, 1]], (0.1, 0.1)),
+    ('plain_sum', [[1, 1], [0, 1]], (0.1, 0.1)),
+    ('plain_own', [[1, 0], [0, 1]], (0.1, 0.1)),
+    ('plain_pairs', [[0, 0], [0, 1]], (0.1, 0.1)),
+    ('return_to_go', [[0.2, 1.6], [-1, 2]], (0.1, 0.1)),
+    ('factored', [[1, 0], [0, 11]], (0.1, 0.1)),
+    ('progress', [[1, 1], [-1, 2]], (0.1, 0.1)),
+])
+def test_what_each_attempt_of_a_method_is_paid_for(name, reward_AA, kl_A):
+  config = _config(name)
+  credit = train.credit_of(config.stage2, 2)
+  np.testing.assert_allclose(credit.reward_AA, reward_AA)
+  assert credit.kl_A == kl_A
+  has_stage1 = name in ('score', 'no_bonus', 'return_to_go', 'factored')
+  assert pipeline.stages_of(config) == (
+      ('base', 'stage1', 'stage2') if has_stage1 else ('base', 'stage2'))
+  if has_stage1:  # Which is that of SCoRe in all.
+    assert config.stage1 == _config('score').stage1
+    credit = train.credit_of(config.stage1, 2)
+    assert credit.reward_AA == ((0, 0), (0, 1)) and credit.kl_A == (1.0, 0.1)
