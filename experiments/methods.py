@@ -93,8 +93,38 @@ def progress(config: ConfigDict):
   config.stage2.update(method='progress', alpha=1.0)
 
 
+def star(config: ConfigDict):
+  """STaR: wrong, then right, as sampled; three rounds (section 4)."""
+  no_stage1(config)
+  config.stage2.update(method='star', rounds=3)
+
+
+def star_plus(config: ConfigDict):
+  """STaR D+: and what was right twice."""
+  star(config)
+  config.stage2.method = 'star_plus'
+
+
+def pair_sft(config: ConfigDict):
+  """Pair-SFT: wrong, then any right attempt at the problem (section 4)."""
+  no_stage1(config)
+  config.stage2.method = 'pairs'
+
+
+def pair_sft_plus(config: ConfigDict):
+  """Pair-SFT D+: and right ones, each followed by a right one."""
+  no_stage1(config)
+  config.stage2.method = 'pairs_plus'
+
+
+def star_stage2(config: ConfigDict):
+  """Stage I, then STaR in place of REINFORCE (section 6, ablations)."""
+  config.stage2.update(method='star', rounds=3)
+
+
 METHODS = {
     method.__name__: method for method in (
         score, no_stage1, no_bonus, single_turn, plain_last, plain_sum,
-        plain_own, plain_pairs, return_to_go, factored, progress)
+        plain_own, plain_pairs, return_to_go, factored, progress, star,
+        star_plus, pair_sft, pair_sft_plus, star_stage2)
 }

@@ -17,6 +17,7 @@ import ml_collections
 
 STAGES = ('base', 'stage1', 'stage2')
 RL_METHODS = ('stage1', 'stage2', 'last', 'first', 'progress')
+SFT_METHODS = ('star', 'star_plus', 'pairs', 'pairs_plus')
 STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair')
 DTYPES = ('float32', 'bfloat16')
 _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
@@ -174,6 +175,12 @@ class StageConfig:
     'first'       single-turn RL: r1 for attempt 1; attempt 2 is only measured
     'progress'    the last reward for all, and alpha times each one's progress
                   (MRT, Qu et al., 2503.07572)
+
+  By cross-entropy, of examples made of attempts that were sampled beforehand,
+  as many as the other methods sample; see `rl.examples`:
+
+    'star'        STaR: wrong, then right, in one rollout; D+ is 'star_plus'
+    'pairs'       Pair-SFT: wrong, then any right one; D+ is 'pairs_plus'
   """
 
   steps: int = 200  # 0 leaves the stage out.
@@ -186,6 +193,7 @@ class StageConfig:
   # What leave-one-out is taken of: 'shaped' rewards, or 'factored': of what an
   # attempt can still change. One expected gradient, less variance.
   baseline: str = 'shaped'
+  rounds: int = 1  # Cross-entropy: of sampling, then learning (paper: 3).
   kl: str = 'exact'  # 'exact' over the vocabulary, or 'k2'.
   kl_credit: str = 'sequence'  # 'sequence' KL as in Eq. 2, or 'token'.
   normalisation: str = 'sequence'  # Sum over tokens, or mean per 'token'.
@@ -411,7 +419,8 @@ def _check(config: Config):
            f'config.rollout.parts {rollout.parts}')
   rows = rollout.prompts * rollout.samples
   for name in STAGES[1:]:
-    _check_stage(f'config.{name}', getattr(config, name), rows)
+    _check_stage(f'config.{name}', getattr(config, name), rows,
+                 len(rollout.attempt_tokens))
   _require(config.stage == 'base' or getattr(config, config.stage).steps,
            f'config.stage is {config.stage!r}, and config.{config.stage}.steps '
            'is 0, which leaves it out; end with another stage')
@@ -454,10 +463,10 @@ def _check_profile(config, profile):
       'config.profile.steps')
 
 
-def _check_stage(where, stage, rows):
+def _check_stage(where, stage, rows, attempts):
   """ValueError unless the fields of Stage I or II fit each other."""
   _at_least(f'{where}.steps', stage.steps, 0)
-  _one_of(f'{where}.method', stage.method, RL_METHODS)
+  _one_of(f'{where}.method', stage.method, RL_METHODS + SFT_METHODS)
   _one_of(f'{where}.baseline', stage.baseline, ('shaped', 'factored'))
   _one_of(f'{where}.kl', stage.kl, ('exact', 'k2'))
   _one_of(f'{where}.kl_credit', stage.kl_credit, ('sequence', 'token'))
@@ -469,6 +478,17 @@ def _check_stage(where, stage, rows):
   _require(not stage.gamma or stage.method in ('stage2', 'last'),
            f'{where}.gamma is {stage.gamma}, but the method {stage.method!r} '
            'has no returns; leave it at 0')
+  _at_least(f'{where}.rounds', stage.rounds, 1)
+  sft = stage.method in SFT_METHODS
+  _require(stage.rounds == 1 or sft,
+           f'{where}.rounds is {stage.rounds}, but the method '
+           f'{stage.method!r} samples at every step; leave it at 1')
+  _require(not stage.steps or stage.rounds <= stage.steps,
+           f'{where}.rounds is {stage.rounds}, more than {where}.steps '
+           f'{stage.steps}')
+  _require(not sft or attempts == 2,
+           f'{where}.method {stage.method!r} is of two attempts, and '
+           f'config.rollout.attempt_tokens has {attempts}')
   _check_accumulation(where, rows, stage.micro_batches)
   _check_optimizer(f'{where}.optimizer', stage.optimizer)
 

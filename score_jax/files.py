@@ -10,6 +10,10 @@ import json
 import os
 import pathlib
 from typing import Any
+import zipfile
+import zlib
+
+import numpy as np
 
 
 def write_json(path: pathlib.Path, value: Any):
@@ -76,6 +80,38 @@ def read_lines(path: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
       raise ValueError(f'{where} is no JSON object; mend or move the file')
     rows.append((line.decode(), row))
   return rows
+
+
+def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]):
+  """Puts arrays in place of a file, whose folder is made if need be.
+
+  Raises:
+    ValueError: it cannot be written.
+  """
+  aside = path.with_name(path.name + '.partial')
+  with named_errors(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(aside, 'wb') as file:
+      np.savez_compressed(file, **arrays)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+  """The arrays in a file, by name; None if there is no file.
+
+  Raises:
+    ValueError: it cannot be read, or is damaged.
+  """
+  if not path.exists():
+    return None
+  try:
+    with named_errors(path), np.load(path) as found:
+      return dict(found)
+  except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    raise ValueError(f'{path} holds no arrays ({error}); mend or move the file'
+                     ) from error
 
 
 def to_json(where: pathlib.Path | str, value: Any, **options) -> str:

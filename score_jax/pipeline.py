@@ -6,6 +6,7 @@ from typing import NamedTuple
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import evaluate
+from score_jax import imitate
 from score_jax import train
 from score_jax import types
 from score_jax.models import decoder
@@ -136,7 +137,8 @@ def _train(run, stage, params, reference) -> Found:
     trained = train.train_base(run)
   else:
     run.say(f'{stage}: {settings.steps} steps')
-    trained = train.train_stage(run, stage, settings, params, reference)
+    act = (imitate if settings.method in config_lib.SFT_METHODS else train)
+    trained = act.train_stage(run, stage, settings, params, reference)
   run.say(f'{stage}: trained in {trained.wall_s:.0f} s')
   run.keep_result(stage, None, stage, trained.wall_s)
   return Found(trained.params, settings.steps)

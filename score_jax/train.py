@@ -7,6 +7,7 @@ One step of a stage, top to bottom in `train_stage`:
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import contextlib
 import functools
 import math
@@ -54,6 +55,8 @@ def credit_of(
     settings: config_lib.StageConfig, attempts: int
 ) -> rewards.Credit:
   """The stage's table of coefficients."""
+  if settings.method in config_lib.SFT_METHODS:
+    return rewards.none(attempts)
   alpha, beta1 = settings.alpha, settings.beta1
   credit = {
       'stage1': lambda: rewards.stage1(attempts, beta1, settings.beta2),
@@ -67,12 +70,16 @@ def credit_of(
 
 
 def stage_program(states_of_run: states.States, stage: str) -> Callable:
-  """The update of Stage I or II as one program; see `update.rl_update`."""
+  """The update of Stage I or II as one program; see `update.rl_update`.
+
+  Cross-entropy is of the model as it is, at temperature 1.
+  """
   config, settings = states_of_run.config, states_of_run.settings(stage)
   credit = credit_of(settings, len(config.rollout.attempt_tokens))
+  sft = settings.method in config_lib.SFT_METHODS
   return _jitted(states_of_run, stage, functools.partial(
       update.rl_update, model=config.model, stage=settings, credit=credit,
-      temperature=config.rollout.temperature))
+      temperature=1.0 if sft else config.rollout.temperature))
 
 
 def credit_program(
@@ -118,10 +125,10 @@ def train_stage(
   key = keys.purpose_key(run.config.seed, f'rollout/{stage}')
 
   def one_step(state, step):
-    chosen = [problems[i] for i in _indices(run, stage, len(problems), step,
+    chosen = [problems[i] for i in indices(run, stage, len(problems), step,
                                             rollout.prompts)]
     policy = decoder.policy(model, reference, state.params)
-    graded = _attempts(run, policy, chosen, key, step)
+    graded = attempts(run, policy, chosen, key, step)
     sampled = graded.rollout
     advantages_BA, shaped_A = credit_fn(graded.grades_BA)
     batch = types.TrainBatch(
@@ -134,10 +141,17 @@ def train_stage(
 
   if params is reference:  # Which stays, while these are moved.
     params = jax.tree.map(jnp.copy, params)
-  return _loop(run, stage, settings.steps, params, one_step)
+  return loop(run, stage, settings.steps, params, one_step)
 
 
-def _attempts(run, policy, problems, key, step) -> actor_lib.Graded:
+def attempts(
+    run: Run,
+    policy: types.Params,
+    problems: Sequence[types.Problem],
+    key: jax.Array,
+    step: int,
+    conversation: actor_lib.Conversation | None = None,
+) -> actor_lib.Graded:
   """Graded attempts at the problems of a step.
 
   A part is graded while the devices sample those after it. The sampler's copy
@@ -146,12 +160,21 @@ def _attempts(run, policy, problems, key, step) -> actor_lib.Graded:
   rollout = run.config.rollout
   sampled = run.actor.sample(
       run.actor.copied(policy), problems, key, step, samples=rollout.samples,
-      temperature=rollout.temperature, parts=rollout.parts)
+      temperature=rollout.temperature, parts=rollout.parts,
+      conversation=conversation)
   size = len(problems) // rollout.parts
   waiting = [run.actor.grade(problems[n * size : (n + 1) * size], part,
                              rollout.samples)
              for n, part in enumerate(sampled)]
   return actor_lib.join([graded() for graded in waiting], run.mesh)
+
+
+def indices(
+    run: Run, stage: str, size: int, step: int, batch: int
+) -> np.ndarray:
+  """Which problems a step takes: a pure function of seed, stage and step."""
+  seed = keys.purpose_seed(run.config.seed, f'data/{stage}')
+  return data.indices_of_step(size, seed, step, batch)
 
 
 def train_base(run: Run) -> Trained:
@@ -164,17 +187,32 @@ def train_base(run: Run) -> Trained:
   tokens = int(np.sum(corpus[1]) / len(corpus[1]) * settings.batch_size)
 
   def one_step(state, step):
-    rows = _indices(run, 'base', len(corpus[0]), step, settings.batch_size)
+    rows = indices(run, 'base', len(corpus[0]), step, settings.batch_size)
     batch = [sharding.put_rows(x[rows], run.mesh) for x in corpus]
     state, measured = step_fn(state, *batch)
     row = {name: float(x) for name, x in jax.device_get(measured).items()}
     return state, row, {'tokens': tokens}
 
-  return _loop(run, 'base', settings.steps, run.random_params(), one_step)
+  return loop(run, 'base', settings.steps, run.random_params(), one_step)
 
 
-def _loop(run, stage, steps, params, one_step) -> Trained:
-  """Steps from the last whole checkpoint to the end; logs and saves."""
+def loop(
+    run: Run,
+    stage: str,
+    steps: int,
+    params: types.Params,
+    one_step: Callable,
+) -> Trained:
+  """Steps from the last whole checkpoint to the end; logs and saves.
+
+  Args:
+    run: the run.
+    stage: its name.
+    steps: at its end.
+    params: where it starts; given up.
+    one_step: (state, step) -> the new state, a row for the log, and `tokens`
+      and what depends on the clock.
+  """
   with run.checkpoints(stage) as checkpoints:
     state, wall_s = _begin(run, stage, params, checkpoints)
     first = int(state.step)
@@ -246,12 +284,6 @@ def _jitted(states_of_run, stage, update_fn):
   step.__name__ = f'update_{stage}'  # What the program is called in a trace.
   return jax.jit(step, donate_argnums=0,
                  out_shardings=(places, sharding.named(states_of_run.mesh)))
-
-
-def _indices(run, stage, size, step, batch):
-  """Which problems a step takes: a pure function of seed, stage and step."""
-  seed = keys.purpose_seed(run.config.seed, f'data/{stage}')
-  return data.indices_of_step(size, seed, step, batch)
 
 
 def _corpus(run) -> tuple[np.ndarray, ...]:

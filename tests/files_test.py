@@ -3,6 +3,7 @@
 import errno
 import os
 
+import numpy as np
 import pytest
 
 from score_jax import files
@@ -85,3 +86,20 @@ def test_json_that_nests_without_end_is_one_line(tmp_path):
   (tmp_path / 'deep.json').write_text('[' * 200_000)
   with pytest.raises(ValueError, match='deep.json is not JSON'):
     files.read_json(tmp_path / 'deep.json')
+
+
+def test_arrays_come_back_or_are_refused(tmp_path):
+  path = tmp_path / 'new' / 'x.npz'
+  assert files.read_arrays(path) is None
+  arrays = {'a': np.arange(3, dtype=np.int32), 'b': np.eye(2) > 0}
+  files.write_arrays(path, arrays)
+  found = files.read_arrays(path)
+  assert found.keys() == arrays.keys()
+  for name, array in arrays.items():
+    np.testing.assert_array_equal(found[name], array)
+    assert found[name].dtype == array.dtype
+  for damaged in (path.read_bytes()[:100], b'', b'no arrays'):
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match='x.npz holds no arrays') as error:
+      files.read_arrays(path)
+    assert '\n' not in str(error.value)

@@ -20,7 +20,7 @@ LAYERS = (
     'seal checkpoint progress board profiling compile_cache writer report'
     ' shutdown notice watch',
     'weights trained actor states run',
-    'protocol studies evaluate train pipeline tpu_slices arithmetic hlo'
+    'protocol studies evaluate train imitate pipeline tpu_slices arithmetic hlo'
     ' compile_lines compile_programs compile_check',
     'main prepare_data grader_accuracy convert memory compile_table',
 )

@@ -75,3 +75,16 @@ def test_what_each_attempt_of_a_method_is_paid_for(name, reward_AA, kl_A):
     assert config.stage1 == _config('score').stage1
     credit = train.credit_of(config.stage1, 2)
     assert credit.reward_AA == ((0, 0), (0, 1)) and credit.kl_A == (1.0, 0.1)
+
+
+@pytest.mark.parametrize('name,method,rounds,stages', [
+    ('star', 'star', 3, 2), ('star_plus', 'star_plus', 3, 2),
+    ('pair_sft', 'pairs', 1, 2), ('pair_sft_plus', 'pairs_plus', 1, 2),
+    ('star_stage2', 'star', 3, 3)])
+def test_supervised_methods_have_neither_rewards_nor_kl(
+    name, method, rounds, stages):
+  config = _config(name)
+  assert (config.stage2.method, config.stage2.rounds) == (method, rounds)
+  assert len(pipeline.stages_of(config)) == stages
+  credit = train.credit_of(config.stage2, 2)
+  assert not np.any(credit.reward_AA) and credit.kl_A == (0, 0)

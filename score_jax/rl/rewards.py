@@ -94,6 +94,11 @@ def progress(attempts: int, alpha: float, beta1: float) -> Credit:
   return _credit(outcome + alpha * bonus, [beta1] * attempts)
 
 
+def none(attempts: int) -> Credit:
+  """Neither rewards nor KL: where what is learned was chosen beforehand."""
+  return _credit(np.zeros((attempts, attempts)), [0.0] * attempts)
+
+
 def returns(credit: Credit, gamma: float) -> Credit:
   """Each attempt's own shaped reward, and those after it discounted.
 
