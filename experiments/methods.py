@@ -122,9 +122,23 @@ def star_stage2(config: ConfigDict):
   config.stage2.update(method='star', rounds=3)
 
 
+def no_online(config: ConfigDict):
+  """Stage II with first attempts of the frozen base alone (section 6)."""
+  config.stage2.offline = 1.0
+
+
+def offline_mix(config: ConfigDict):
+  """Stage II with the base's first attempts at half of the problems (5.3).
+
+  The paper mixes them in, and does not say how many.
+  """
+  config.stage2.offline = 0.5
+
+
 METHODS = {
     method.__name__: method for method in (
         score, no_stage1, no_bonus, single_turn, plain_last, plain_sum,
         plain_own, plain_pairs, return_to_go, factored, progress, star,
-        star_plus, pair_sft, pair_sft_plus, star_stage2)
+        star_plus, pair_sft, pair_sft_plus, star_stage2,
+        no_online, offline_mix)
 }

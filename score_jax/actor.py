@@ -50,6 +50,12 @@ class Conversation:
     return types.Layout(prompt_slots, self.attempt_tokens,
                         tuple(1 + len(ids) for ids in self.splices))
 
+  def first_attempts(self, count: int) -> 'Conversation':
+    """The same, ending after so many attempts."""
+    return dataclasses.replace(
+        self, splices=self.splices[: count - 1],
+        attempt_tokens=self.attempt_tokens[:count])
+
   @property
   def longest(self) -> types.Layout:
     """The slots of the longest sequence."""
@@ -169,7 +175,7 @@ class Actor:
     self.task = task
     self.tokenizer = tokenizer
     self.grader = grader
-    self._mesh = mesh
+    self.mesh = mesh
     self._long_prompts = config.task.long_prompts
     self._format = prompts.format_for(tokenizer, config.model.thinking)
     self.conversation = Conversation(
@@ -270,7 +276,7 @@ class Actor:
       arrays = prompts.pad_left(ids[n * size : (n + 1) * size], bucket,
                                 self.tokenizer.pad_id)
       mine = numbers[n * size * samples : (n + 1) * size * samples]
-      split = lambda x: sharding.put_rows(x, self._mesh)
+      split = lambda x: sharding.put_rows(x, self.mesh)
       return self.program(
           params, *map(split, arrays), asked.splices, key, np.int32(step),
           split(mine), samples=samples, attempt_tokens=asked.attempt_tokens,
@@ -324,7 +330,7 @@ class Actor:
       wait_s = time.monotonic() - began
       grades_NA = np.array(grades.grades, np.int32).reshape(length_NA.shape)
       grades_BA = rows.spread(
-          grades_NA, rows_N, len(rollout.tokens_BS), self._mesh)
+          grades_NA, rows_N, len(rollout.tokens_BS), self.mesh)
       return Graded(rollout, grades_BA, rows_N, texts, grades_NA, unchanged_N,
                     truncated_NA, length_NA, grades, wait_s)
 
@@ -335,7 +341,7 @@ class Actor:
     if not hosts.several():
       return graded
     rollout, grades_BA = rows.everywhere(
-        (graded.rollout, graded.grades_BA), self._mesh)
+        (graded.rollout, graded.grades_BA), self.mesh)
     rows_N = np.flatnonzero(grades_BA.min(axis=1) >= 0)
     texts = self.attempts_of(rollout.tokens_BS[rows_N],
                              rollout.attempt_BS[rows_N], grades_BA.shape[1])

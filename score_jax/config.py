@@ -193,6 +193,8 @@ class StageConfig:
   # What leave-one-out is taken of: 'shaped' rewards, or 'factored': of what an
   # attempt can still change. One expected gradient, less variance.
   baseline: str = 'shaped'
+  # Share of a step's problems whose first attempts the frozen base draws.
+  offline: float = 0.0
   rounds: int = 1  # Cross-entropy: of sampling, then learning (paper: 3).
   kl: str = 'exact'  # 'exact' over the vocabulary, or 'k2'.
   kl_credit: str = 'sequence'  # 'sequence' KL as in Eq. 2, or 'token'.
@@ -417,10 +419,8 @@ def _check(config: Config):
   _require(rollout.prompts % rollout.parts == 0,
            f'config.rollout.prompts {rollout.prompts} is not divisible by '
            f'config.rollout.parts {rollout.parts}')
-  rows = rollout.prompts * rollout.samples
   for name in STAGES[1:]:
-    _check_stage(f'config.{name}', getattr(config, name), rows,
-                 len(rollout.attempt_tokens))
+    _check_stage(name, config)
   _require(config.stage == 'base' or getattr(config, config.stage).steps,
            f'config.stage is {config.stage!r}, and config.{config.stage}.steps '
            'is 0, which leaves it out; end with another stage')
@@ -463,8 +463,11 @@ def _check_profile(config, profile):
       'config.profile.steps')
 
 
-def _check_stage(where, stage, rows, attempts):
-  """ValueError unless the fields of Stage I or II fit each other."""
+def _check_stage(name, config):
+  """ValueError unless the fields of Stage I or II fit the config."""
+  where, stage = f'config.{name}', getattr(config, name)
+  rollout = config.rollout
+  attempts = len(rollout.attempt_tokens)
   _at_least(f'{where}.steps', stage.steps, 0)
   _one_of(f'{where}.method', stage.method, RL_METHODS + SFT_METHODS)
   _one_of(f'{where}.baseline', stage.baseline, ('shaped', 'factored'))
@@ -478,6 +481,7 @@ def _check_stage(where, stage, rows, attempts):
   _require(not stage.gamma or stage.method in ('stage2', 'last'),
            f'{where}.gamma is {stage.gamma}, but the method {stage.method!r} '
            'has no returns; leave it at 0')
+  _check_offline(where, stage, config)
   _at_least(f'{where}.rounds', stage.rounds, 1)
   sft = stage.method in SFT_METHODS
   _require(stage.rounds == 1 or sft,
@@ -489,8 +493,27 @@ def _check_stage(where, stage, rows, attempts):
   _require(not sft or attempts == 2,
            f'{where}.method {stage.method!r} is of two attempts, and '
            f'config.rollout.attempt_tokens has {attempts}')
-  _check_accumulation(where, rows, stage.micro_batches)
+  _check_accumulation(where, rollout.prompts * rollout.samples,
+                      stage.micro_batches)
   _check_optimizer(f'{where}.optimizer', stage.optimizer)
+
+
+def _check_offline(where, stage, config):
+  """ValueError unless first attempts of the base have their place."""
+  _require(0 <= stage.offline <= 1,
+           f'{where}.offline is {stage.offline}; it is a share, 0 to 1')
+  if not stage.offline:
+    return
+  _require(stage.method in RL_METHODS and stage.method != 'first',
+           f'{where}.offline is {stage.offline}, but the method '
+           f'{stage.method!r} has no use for first attempts of the base')
+  part = config.rollout.prompts // config.rollout.parts
+  _require((stage.offline * part).is_integer(),
+           f'{where}.offline is {stage.offline}, which is no whole number of '
+           f'the {part} problems of a part (config.rollout.prompts, .parts)')
+  _require('reference' not in config.memory.offload,
+           f'{where}.offline is {stage.offline}: the reference samples, so it '
+           'cannot lie on the host; leave it out of config.memory.offload')
 
 
 def _check_evaluation(grading, evaluation):

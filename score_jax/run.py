@@ -158,6 +158,10 @@ class Run:
     """
     return self.fresh_adapters() if self.config.model.lora.rank else base
 
+  def start_policy(self, base: types.Params) -> types.Params:
+    """The base as a policy: with LoRA, under adapters without effect."""
+    return decoder.policy(self.config.model, base, self.start(base))
+
   def reference(self, base: types.Params) -> types.Params:
     """What both stages are held against: the base itself, or a copy of it.
 
@@ -205,6 +209,10 @@ def check_devices(config: config_lib.Config, mesh: Mesh):
           'problems of a part (see config.rollout.parts)':
               config.rollout.prompts // config.rollout.parts,
           'config.evaluation.batch_size': config.evaluation.batch_size}
+  part = config.rollout.prompts // config.rollout.parts
+  for stage, settings in (('stage1', config.stage1), ('stage2', config.stage2)):
+    what = f'problems of a part (see config.{stage}.offline)'
+    rows[what] = round(settings.offline * part)
   for stage, settings, total in (('base', config.base, config.base.batch_size),
                                  ('stage1', config.stage1, rollouts),
                                  ('stage2', config.stage2, rollouts)):

@@ -47,7 +47,7 @@ def scaling(run, params, problems):
       temperature=settings.temperature, **more)
   pairs = attempt('corrected')
   alone = attempt('in parallel', first_row=first_row,
-                  conversation=_first_only(run.actor.conversation))
+                  conversation=run.actor.conversation.first_attempts(1))
   votes = lambda outcome, index: _by_problem(run, outcome, index, most)
   corrected, first, second = votes(pairs, -1), votes(pairs, 0), votes(alone, 0)
   parallel = [a + b for a, b in zip(first, second)]
@@ -139,11 +139,6 @@ def _vote(samples: Sequence[Sequence[tuple[str | None, int]]]) -> float:
   chosen = [of[metrics.majority([answer for answer, _ in of])]
             for of in samples]
   return float(np.mean([grade for _, grade in chosen]))
-
-
-def _first_only(asked: actor_lib.Conversation) -> actor_lib.Conversation:
-  return dataclasses.replace(
-      asked, splices=(), attempt_tokens=asked.attempt_tokens[:1])
 
 
 def _in_a_row(run) -> actor_lib.Conversation:

@@ -25,6 +25,7 @@ from score_jax import data
 from score_jax import hosts
 from score_jax import keys
 from score_jax import metrics
+from score_jax import offline
 from score_jax import profiling
 from score_jax import progress
 from score_jax import sharding
@@ -123,12 +124,18 @@ def train_stage(
   step_fn = stage_program(run.states, stage)
   problems = run.problems('train')
   key = keys.purpose_key(run.config.seed, f'rollout/{stage}')
+  base_key = keys.purpose_key(run.config.seed, f'rollout/{stage}/base')
+  base = run.start_policy(reference) if settings.offline else None
 
   def one_step(state, step):
     chosen = [problems[i] for i in indices(run, stage, len(problems), step,
                                             rollout.prompts)]
     policy = decoder.policy(model, reference, state.params)
-    graded = attempts(run, policy, chosen, key, step)
+    if settings.offline:
+      graded = offline.attempts(run, policy, base, chosen, key, base_key, step,
+                                settings.offline)
+    else:
+      graded = attempts(run, policy, chosen, key, step)
     sampled = graded.rollout
     advantages_BA, shaped_A = credit_fn(graded.grades_BA)
     batch = types.TrainBatch(

@@ -20,8 +20,8 @@ LAYERS = (
     'seal checkpoint progress board profiling compile_cache writer report'
     ' shutdown notice watch',
     'weights trained actor states run',
-    'protocol studies evaluate train imitate pipeline tpu_slices arithmetic hlo'
-    ' compile_lines compile_programs compile_check',
+    'protocol studies evaluate continuation offline train imitate pipeline'
+    ' tpu_slices arithmetic hlo compile_lines compile_programs compile_check',
     'main prepare_data grader_accuracy convert memory compile_table',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]

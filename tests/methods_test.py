@@ -88,3 +88,9 @@ def test_supervised_methods_have_neither_rewards_nor_kl(
   assert len(pipeline.stages_of(config)) == stages
   credit = train.credit_of(config.stage2, 2)
   assert not np.any(credit.reward_AA) and credit.kl_A == (0, 0)
+
+
+def test_first_attempts_of_the_base_are_of_stage_2_alone():
+  for name, share in (('score', 0.0), ('no_online', 1.0), ('offline_mix', 0.5)):
+    config = _config(name)
+    assert (config.stage1.offline, config.stage2.offline) == (0.0, share)

@@ -1,0 +1,105 @@
+"""Attempts that follow first ones which are there already.
+
+The sampler writes all attempts in one program, of one policy, with one
+instruction for all rows. Where a first attempt is of another policy, or what
+stands between the attempts differs from row to row, the first attempts become
+prompts of the same sampler, and its rollouts are put into the slots in which
+one program would have written all of it. What a first attempt has left of its
+cache is computed again.
+"""
+
+from collections.abc import Sequence
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from score_jax import actor as actor_lib
+from score_jax import sharding
+from score_jax import types
+from score_jax.text import prompts
+
+
+def follow(
+    actor: actor_lib.Actor,
+    params: types.Params,
+    first: types.Rollout,
+    splices: Sequence[Sequence[int]],
+    asked: actor_lib.Conversation,
+    key: jax.Array,
+    step: int,
+    first_row: int,
+    temperature: float,
+) -> types.Rollout:
+  """The attempts after the first, of every row.
+
+  Args:
+    actor: of the task.
+    params: the policy, see `Actor.copied`.
+    first: first attempts alone, on the mesh.
+    splices: for each row the ids behind its first attempt.
+    asked: what all attempts are asked by; its first splice tells how many
+      slots the ids of `splices` get.
+    key, step, first_row, temperature: see `Actor.sample`. Attempts are numbered
+      from 1 here too, so the key must not be that of the first ones.
+
+  Returns:
+    All attempts, as `Actor.sample` would return them.
+  """
+  split = lambda x: sharding.put_rows(x, actor.mesh)
+  tokens_BI, valid_BI = prompts.pad_left(
+      splices, len(asked.splices[0]), actor.tokenizer.pad_id)
+  join = _joined(actor.mesh, actor.tokenizer.stop_ids[0],
+                 actor.tokenizer.pad_id)
+  prefix, packed = join(first, split(tokens_BI), split(valid_BI))
+  rows = np.arange(first_row, first_row + len(splices), dtype=np.int32)
+  rest = actor.program(
+      params, *packed, asked.splices[1:], key, np.int32(step), split(rows),
+      samples=1, attempt_tokens=asked.attempt_tokens[1:],
+      temperature=temperature)
+  return _whole(actor.mesh)(first, prefix, rest)
+
+
+@functools.cache
+def _joined(mesh, stop_id, pad_id):
+  """The program (first, ids, valid) -> prefix in its slots, and packed.
+
+  Packed, valid slots stand side by side, as in the prompts that the sampler
+  takes.
+  """
+
+  def program(first, tokens_BI, valid_BI):
+    missing_B1 = first.truncated_BA
+    end_B1 = jnp.where(missing_B1, stop_id, pad_id)
+    tokens_BP = jnp.concatenate([first.tokens_BS, end_B1, tokens_BI], axis=1)
+    valid_BP = jnp.concatenate([first.valid_BS, missing_B1, valid_BI], axis=1)
+    order_BP = jnp.argsort(valid_BP, axis=1, stable=True)
+    pick = lambda x_BP: jnp.take_along_axis(x_BP, order_BP, axis=1)
+    return (tokens_BP, valid_BP), (pick(tokens_BP), pick(valid_BP))
+
+  return jax.jit(program, out_shardings=sharding.named(mesh, 'batch'))
+
+
+@functools.cache
+def _whole(mesh):
+  """The program (first, prefix, rest) -> a rollout of all attempts."""
+
+  def program(first, prefix, rest):
+    P = prefix[0].shape[1]
+    behind = lambda x_BS, before: jnp.concatenate([before, x_BS[:, P:]], axis=1)
+    room = ((0, 0), (0, P - first.layout.slots))
+    later_BS = jnp.where(rest.attempt_BS > 0, rest.attempt_BS + 1, 0)
+    beside = lambda name: jnp.concatenate(
+        [getattr(first, name), getattr(rest, name)], axis=1)
+    return types.Rollout(
+        tokens_BS=behind(rest.tokens_BS, prefix[0]),
+        valid_BS=behind(rest.valid_BS, prefix[1]),
+        attempt_BS=behind(later_BS, jnp.pad(first.attempt_BS, room)),
+        logp_BS=behind(rest.logp_BS, jnp.pad(first.logp_BS, room)),
+        length_BA=beside('length_BA'), truncated_BA=beside('truncated_BA'),
+        layout=types.Layout(
+            first.layout.prompt, first.layout.attempts + rest.layout.attempts,
+            (P - first.layout.slots, *rest.layout.splices)))
+
+  return jax.jit(program, out_shardings=sharding.named(mesh, 'batch'))
