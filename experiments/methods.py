@@ -135,10 +135,24 @@ def offline_mix(config: ConfigDict):
   config.stage2.offline = 0.5
 
 
+def three_attempts(config: ConfigDict):
+  """Three attempts: Stage I(a), Stage I(b), Stage II (appendix A).
+
+  I(a) trains attempt 2 with attempt 1 pinned to the base; I(b) trains attempt 3
+  with both pinned to I(a). They share the steps of Stage I.
+  """
+  first, *_, last = config.rollout.attempt_tokens
+  config.rollout.attempt_tokens = (first, last, last)
+  steps = config.stage1.steps
+  config.stage1b.update(config.stage1)
+  config.stage1b.update(steps=steps // 2, reference='start')
+  config.stage1.update(steps=steps - steps // 2, attempts=2)
+
+
 METHODS = {
     method.__name__: method for method in (
         score, no_stage1, no_bonus, single_turn, plain_last, plain_sum,
         plain_own, plain_pairs, return_to_go, factored, progress, star,
         star_plus, pair_sft, pair_sft_plus, star_stage2,
-        no_online, offline_mix)
+        no_online, offline_mix, three_attempts)
 }

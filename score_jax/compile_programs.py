@@ -127,7 +127,10 @@ def _sampler(name, states, params, kept, prompts, samples, temperature):
 
 def _update(states, stage, reference):
   config, mesh = states.config, states.mesh
+  count = states.settings(stage).attempts or len(config.rollout.attempt_tokens)
   layout = arithmetic.layout_of(config)
+  layout = types.Layout(layout.prompt, layout.attempts[:count],
+                        layout.splices[: count - 1])
   rows = config.rollout.prompts * config.rollout.samples
   array = lambda width, dtype: jax.ShapeDtypeStruct(
       (rows, width), dtype, sharding=sharding.named(mesh, 'batch'))

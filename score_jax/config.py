@@ -15,7 +15,7 @@ import typing
 
 import ml_collections
 
-STAGES = ('base', 'stage1', 'stage2')
+STAGES = ('base', 'stage1', 'stage1b', 'stage2')
 RL_METHODS = ('stage1', 'stage2', 'last', 'first', 'progress')
 SFT_METHODS = ('star', 'star_plus', 'pairs', 'pairs_plus')
 STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair')
@@ -195,6 +195,8 @@ class StageConfig:
   baseline: str = 'shaped'
   # Share of a step's problems whose first attempts the frozen base draws.
   offline: float = 0.0
+  attempts: int = 0  # The first so many of all; 0: all.
+  reference: str = 'base'  # Of the KL; 'start': where the stage starts.
   rounds: int = 1  # Cross-entropy: of sampling, then learning (paper: 3).
   kl: str = 'exact'  # 'exact' over the vocabulary, or 'k2'.
   kl_credit: str = 'sequence'  # 'sequence' KL as in Eq. 2, or 'token'.
@@ -204,6 +206,9 @@ class StageConfig:
 
 
 _STAGE_1 = StageConfig(method='stage1')
+# Stage I(b): of three attempts the last, with those before it pinned to Stage
+# I(a), which is Stage I (paper, appendix A). Left out unless it has steps.
+_STAGE_1B = StageConfig(method='stage1', steps=0, reference='start')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,6 +281,7 @@ class Config:
   rollout: RolloutConfig = RolloutConfig()
   base: BaseConfig = BaseConfig()
   stage1: StageConfig = _STAGE_1
+  stage1b: StageConfig = _STAGE_1B
   stage2: StageConfig = StageConfig()
   grading: GradingConfig = GradingConfig()
   evaluation: EvaluationConfig = EvaluationConfig()
@@ -427,9 +433,10 @@ def _check(config: Config):
   _require(config.stage1.steps or not config.stage1.checkpoint,
            'config.stage1.checkpoint names weights, and config.stage1.steps is '
            '0, which leaves the stage out; change either')
-  _require(not config.stage2.checkpoint,
-           'config.stage2.checkpoint is not read; a finished Stage II is '
-           'evaluated with --mode=eval and its --workdir')
+  for name in STAGES[2:]:
+    _require(not getattr(config, name).checkpoint,
+             f'config.{name}.checkpoint is not read; a finished stage is '
+             'evaluated with --mode=eval and its --workdir')
   memory = config.memory
   _one_of('config.memory.reference_dtype', memory.reference_dtype, DTYPES)
   for name in memory.offload:
@@ -482,6 +489,14 @@ def _check_stage(name, config):
            f'{where}.gamma is {stage.gamma}, but the method {stage.method!r} '
            'has no returns; leave it at 0')
   _check_offline(where, stage, config)
+  _require(not stage.attempts or 2 <= stage.attempts <= attempts,
+           f'{where}.attempts is {stage.attempts}; it must be 0, for all, or '
+           f'2 to {attempts}, as config.rollout.attempt_tokens has')
+  _one_of(f'{where}.reference', stage.reference, ('base', 'start'))
+  own = stage.steps and stage.reference == 'start'
+  _require(not own or not config.model.lora.rank,
+           f"{where}.reference is 'start', but with config.model.lora.rank "
+           f"{config.model.lora.rank} the reference is the base; use 'base'")
   _at_least(f'{where}.rounds', stage.rounds, 1)
   sft = stage.method in SFT_METHODS
   _require(stage.rounds == 1 or sft,

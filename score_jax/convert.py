@@ -26,6 +26,7 @@ import jax
 import numpy as np
 
 from score_jax import checkpoint
+from score_jax import config as config_lib
 from score_jax import door
 from score_jax import files
 from score_jax import new_folder
@@ -213,7 +214,7 @@ def _define():
   flags.DEFINE_enum('dtype', None, ['float32', 'float16', 'bfloat16'],
                     'Of the numbers; as stored by default.')
   flags.DEFINE_float('shard_gb', 5.0, 'Most 10^9 bytes of a file.')
-  flags.DEFINE_enum('stage', None, ['base', 'stage1', 'stage2'],
+  flags.DEFINE_enum('stage', None, list(config_lib.STAGES),
                     'Of a run; its last by default.')
 
 

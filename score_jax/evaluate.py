@@ -54,6 +54,7 @@ def evaluate(
   result = {
       **metrics.summary(outcome.counts()),
       'split': settings.split, 'step': step,
+      **_by_attempt(outcome),
       'tokens': outcome.length_BA.mean(axis=0).tolist(),
       'edit_distance': metrics.histogram([
           metrics.edit_distance_ratio(texts[0], texts[-1])
@@ -74,6 +75,12 @@ def evaluate(
       {'timeouts': outcome.timeouts, 'crashes': outcome.crashes,
        'answers_per_s': outcome.answers_per_s})
   return result
+
+
+def _by_attempt(outcome: protocol.Outcome) -> dict[str, list[float]]:
+  """Accuracy of each attempt, where there are more than first and last."""
+  accuracy_A = outcome.grades_BA.mean(axis=0)
+  return {} if len(accuracy_A) == 2 else {'accuracy': accuracy_A.tolist()}
 
 
 def _groups(

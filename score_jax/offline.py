@@ -28,6 +28,7 @@ def attempts(
     base_key: jax.Array,
     step: int,
     share: float,
+    asked: actor_lib.Conversation,
 ) -> actor_lib.Graded:
   """Graded attempts at the problems of a step; see `train.attempts`.
 
@@ -42,10 +43,11 @@ def attempts(
     share: of the problems of each part, from its first on, whose first attempts
       are the base's. The loss does not see these: in the rollout that is
       returned their tokens are of no attempt.
+    asked: what all attempts are asked by.
   """
   rollout, actor = run.config.rollout, run.actor
   policy, base = actor.copied(policy), actor.copied(base)
-  asked = _of_one_length(actor.conversation, problems)
+  asked = _of_one_length(asked, problems)
 
   def sampled(first: int, end: int, by_base: bool) -> Callable:
     chosen = problems[first:end]

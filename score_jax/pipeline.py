@@ -44,14 +44,23 @@ def train_all(run: Run) -> dict:
   model = run.config.model
   params = reference = None
   for stage in stages_of(run.config):
-    trained = ready(run, stage) or _train(run, stage, params, reference)
+    trained = ready(run, stage)
+    if trained is None:
+      held = _held_against(run, stage, params, reference)
+      trained = _train(run, stage, params, held)
     params = trained.params
     if stage == 'base':
-      reference = run.reference(params)  # Of both (paper Eq. 2 to 4).
+      reference = run.reference(params)  # Of all (paper Eq. 2 to 4).
       params = run.start(params)
     _evaluate_once(run, stage, decoder.policy(model, reference, params),
                    trained.step)
   return run.writer.read_results()
+
+
+def _held_against(run, stage, params, reference):
+  """The reference of a stage: the base, unless its settings have another."""
+  own = stage != 'base' and run.settings(stage).reference == 'start'
+  return run.reference(params) if own else reference
 
 
 def evaluate_all(run: Run) -> dict:

@@ -210,14 +210,14 @@ def check_devices(config: config_lib.Config, mesh: Mesh):
               config.rollout.prompts // config.rollout.parts,
           'config.evaluation.batch_size': config.evaluation.batch_size}
   part = config.rollout.prompts // config.rollout.parts
-  for stage, settings in (('stage1', config.stage1), ('stage2', config.stage2)):
-    what = f'problems of a part (see config.{stage}.offline)'
-    rows[what] = round(settings.offline * part)
-  for stage, settings, total in (('base', config.base, config.base.batch_size),
-                                 ('stage1', config.stage1, rollouts),
-                                 ('stage2', config.stage2, rollouts)):
+  for stage in config_lib.STAGES:
+    settings = getattr(config, stage)
+    total = config.base.batch_size if stage == 'base' else rollouts
     what = f'rows of a micro-batch (see config.{stage}.micro_batches)'
     rows[what] = total // settings.micro_batches
+    if stage != 'base':
+      what = f'problems of a part (see config.{stage}.offline)'
+      rows[what] = round(settings.offline * part)
   for what, number in rows.items():
     sharding.check_batch(mesh, what, number)
   sharding.check_params(mesh, decoder.abstract(config.model),
@@ -304,12 +304,6 @@ def open_run(
     raise ValueError(
         f'task {task.name!r} has no transcripts to train a base model on; name '
         'one with --config.model.checkpoint=FILE')
-  elif len(config.rollout.attempt_tokens) != 2:
-    raise ValueError(
-        'config.rollout.attempt_tokens has '
-        f'{len(config.rollout.attempt_tokens)} attempts, but the transcripts '
-        'that a base model is trained on have 2; name another base with '
-        '--config.model.checkpoint=FILE')
   tokenizer = tokenizer_lib.load(
       config.model.tokenizer or base_path or task.tokenizer)
   grader, says = graders.make(task.grade, task.grading, config.grading)

@@ -40,8 +40,7 @@ class States:
       self, stage: str
   ) -> config_lib.BaseConfig | config_lib.StageConfig:
     """The part of the config that is a stage's own."""
-    return {'base': self.config.base, 'stage1': self.config.stage1,
-            'stage2': self.config.stage2}[stage]
+    return getattr(self.config, stage)
 
   def model(self, stage: str) -> config_lib.ModelConfig:
     """The model that a stage trains; the base has no adapters."""

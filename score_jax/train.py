@@ -70,13 +70,20 @@ def credit_of(
   return rewards.factored(credit) if settings.baseline == 'factored' else credit
 
 
+def attempts_of(
+    config: config_lib.Config, settings: config_lib.StageConfig
+) -> int:
+  """How many attempts a stage samples."""
+  return settings.attempts or len(config.rollout.attempt_tokens)
+
+
 def stage_program(states_of_run: states.States, stage: str) -> Callable:
   """The update of Stage I or II as one program; see `update.rl_update`.
 
   Cross-entropy is of the model as it is, at temperature 1.
   """
   config, settings = states_of_run.config, states_of_run.settings(stage)
-  credit = credit_of(settings, len(config.rollout.attempt_tokens))
+  credit = credit_of(settings, attempts_of(config, settings))
   sft = settings.method in config_lib.SFT_METHODS
   return _jitted(states_of_run, stage, functools.partial(
       update.rl_update, model=config.model, stage=settings, credit=credit,
@@ -117,8 +124,9 @@ def train_stage(
     shutdown.Stopped: after saving, when asked to.
     FloatingPointError: a loss or gradient is not finite.
   """
-  rollout = run.config.rollout
-  credit = credit_of(settings, len(rollout.attempt_tokens))
+  rollout, count = run.config.rollout, attempts_of(run.config, settings)
+  credit = credit_of(settings, count)
+  asked = run.actor.conversation.first_attempts(count)
   model = run.config.model
   credit_fn = credit_program(credit, rollout.samples, run.mesh)
   step_fn = stage_program(run.states, stage)
@@ -133,9 +141,9 @@ def train_stage(
     policy = decoder.policy(model, reference, state.params)
     if settings.offline:
       graded = offline.attempts(run, policy, base, chosen, key, base_key, step,
-                                settings.offline)
+                                settings.offline, asked)
     else:
-      graded = attempts(run, policy, chosen, key, step)
+      graded = attempts(run, policy, chosen, key, step, asked)
     sampled = graded.rollout
     advantages_BA, shaped_A = credit_fn(graded.grades_BA)
     batch = types.TrainBatch(
@@ -157,7 +165,7 @@ def attempts(
     problems: Sequence[types.Problem],
     key: jax.Array,
     step: int,
-    conversation: actor_lib.Conversation | None = None,
+    asked: actor_lib.Conversation,
 ) -> actor_lib.Graded:
   """Graded attempts at the problems of a step.
 
@@ -168,7 +176,7 @@ def attempts(
   sampled = run.actor.sample(
       run.actor.copied(policy), problems, key, step, samples=rollout.samples,
       temperature=rollout.temperature, parts=rollout.parts,
-      conversation=conversation)
+      conversation=asked)
   size = len(problems) // rollout.parts
   waiting = [run.actor.grade(problems[n * size : (n + 1) * size], part,
                              rollout.samples)
@@ -297,11 +305,12 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
   """Transcripts as arrays: tokens int32 and valid bool, both [M, S].
 
   They stand in the slots in which the sampler would have put them, and each
-  attempt ends with the stop token.
+  attempt ends with the stop token. A transcript has two attempts; how to make
+  more of them is not taught.
   """
   rows = run.transcripts()
   tokenizer = run.actor.tokenizer
-  layout = run.actor.conversation.longest
+  layout = run.actor.conversation.first_attempts(2).longest
   tokens, valid = prompts.pad_left(
       [run.actor.prompt_ids(types.Problem('', row['prompt'], ''))
        for row in rows], layout.prompt,

@@ -22,7 +22,8 @@ LAYERS = (
     'weights trained actor states run',
     'protocol studies evaluate continuation offline train imitate pipeline'
     ' tpu_slices arithmetic hlo compile_lines compile_programs compile_check',
-    'main prepare_data grader_accuracy convert memory compile_table',
+    'main prepare_data grader_accuracy convert memory compile_table'
+    ' baseline_variance',
 )
 ORDER = [unit for layer in LAYERS for unit in layer.split()]
 

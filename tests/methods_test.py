@@ -94,3 +94,22 @@ def test_first_attempts_of_the_base_are_of_stage_2_alone():
   for name, share in (('score', 0.0), ('no_online', 1.0), ('offline_mix', 0.5)):
     config = _config(name)
     assert (config.stage1.offline, config.stage2.offline) == (0.0, share)
+
+
+def test_three_attempts_have_a_stage_for_each_and_one_for_all():
+  config, two = _config('three_attempts'), _config('score')
+  assert pipeline.stages_of(config) == ('base', 'stage1', 'stage1b', 'stage2')
+  assert config.rollout.attempt_tokens == (14, 16, 16)
+  first, then, last = config.stage1, config.stage1b, config.stage2
+  assert (first.attempts, then.attempts, last.attempts) == (2, 0, 0)
+  assert (first.reference, then.reference, last.reference) == (
+      'base', 'start', 'base')
+  assert then.optimizer == first.optimizer == two.stage1.optimizer
+  # I(a): r2, attempt 1 pinned. I(b): r3, attempts 1 and 2 pinned.
+  assert train.credit_of(first, 2) == train.credit_of(two.stage1, 2)
+  credit = train.credit_of(then, 3)
+  assert credit.reward_AA == ((0, 0, 0), (0, 0, 0), (0, 0, 1))
+  assert credit.kl_A == (1.0, 1.0, 0.1)
+  # II: bonuses between each attempt and the one just before.
+  assert train.credit_of(last, 3).reward_AA == (
+      (1, 0, 0), (-10, 11, 0), (0, -10, 11))

@@ -323,7 +323,6 @@ def test_nothing_compiles_after_the_first_step(tmp_path):
     ({'evaluation__batch_size': 3}, 'config.evaluation.batch_size 3'),
     ({'rollout__prompt_buckets': (10,)}, 'longer than 10 tokens'),
     ({'rollout__attempt_tokens': (13, 16)}, 'attempt 1 has 14 tokens'),
-    ({'rollout__attempt_tokens': (14, 16, 16)}, 'has 3 attempts, but'),
     ({'model__max_positions': 40}, 'takes up to .* the model has 40'),
     ({'model__vocab_size': 20}, 'ids|vocab'),
     ({'evaluation__split': 'dev'}, "no split 'dev'; it has"),

@@ -18,7 +18,7 @@ def config(name: str, **groups) -> config_lib.Config:
   values.task.update(train_problems=64, transcripts=64)
   values.rollout.update(prompts=8, samples=2)
   values.base.update(batch_size=16, micro_batches=2, steps=2)
-  for stage in (values.stage1, values.stage2):
+  for stage in (values.stage1, values.stage1b, values.stage2):
     stage.micro_batches = 2
     stage.steps = min(stage.steps, 4)
   values.evaluation.update(problems=8, batch_size=8)

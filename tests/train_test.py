@@ -57,7 +57,8 @@ class _Actor:
   def sample(self, params, problems, key, step, *, samples, temperature,
              parts=1, first_row=0, conversation=None):
     self.sampled.append((params, problems, key, step, samples, temperature))
-    assert parts == 1 and conversation is None
+    assert parts == 1 and len(
+        (conversation or self.conversation).attempt_tokens) == 2
     n = len(problems) * samples
     slots = np.full((n, LAYOUT.slots), len(self.sampled), np.int32)
     rng = np.random.default_rng(len(self.sampled))

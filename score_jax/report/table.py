@@ -4,7 +4,8 @@ from typing import Any
 
 from score_jax.report import numbers
 
-TITLES = {'base': 'base', 'stage1': 'Stage I', 'stage2': 'Stage II'}
+TITLES = {'base': 'base', 'stage1': 'Stage I', 'stage1b': 'Stage I(b)',
+          'stage2': 'Stage II'}
 _COLUMNS = ('', 'n', 'acc@t1', 'acc@t2', 'delta [95% interval]', 'i->c',
             'c->i', 'unchanged', 'truncated t1/t2')
 
