@@ -149,10 +149,35 @@ def three_attempts(config: ConfigDict):
   config.stage1.update(steps=steps - steps // 2, attempts=2)
 
 
+def self_refine(config: ConfigDict):
+  """Self-Refine: the base's own critique between its attempts; no training."""
+  config.stage = 'base'
+  config.rollout.feedback = 'critique'
+
+
+def feedback_critique(config: ConfigDict):
+  """SCoRe with the policy's own critique first; not the paper's problem."""
+  config.rollout.feedback = 'critique'
+
+
+def feedback_verdict(config: ConfigDict):
+  """SCoRe, told whether attempt 1 is right; not the paper's problem."""
+  config.rollout.feedback = 'verdict'
+
+
+def feedback_tests(config: ConfigDict):
+  """SCoRe for programs, told how attempt 1 does on the tests of the prompt.
+
+  Not the paper's problem.
+  """
+  config.rollout.feedback = 'tests'
+
+
 METHODS = {
     method.__name__: method for method in (
         score, no_stage1, no_bonus, single_turn, plain_last, plain_sum,
         plain_own, plain_pairs, return_to_go, factored, progress, star,
         star_plus, pair_sft, pair_sft_plus, star_stage2,
-        no_online, offline_mix, three_attempts)
+        no_online, offline_mix, three_attempts, self_refine,
+        feedback_critique, feedback_verdict, feedback_tests)
 }

@@ -38,12 +38,15 @@ class Conversation:
     splices: for each attempt but the first, int32 ids of what stands before it.
     attempt_tokens: most tokens of each attempt.
     buckets: rising lengths that a first prompt is padded to.
+    feedback: what is said of first attempts; the first splice is room for it.
+      See `score_jax.feedback`; '' says nothing.
   """
 
   first: Callable[[types.Problem], list[int]]
   splices: tuple[np.ndarray, ...]
   attempt_tokens: tuple[int, ...]
   buckets: tuple[int, ...]
+  feedback: str = ''
 
   def layout(self, prompt_slots: int) -> types.Layout:
     """The slots of a sequence whose prompt takes this many."""
@@ -54,7 +57,16 @@ class Conversation:
     """The same, ending after so many attempts."""
     return dataclasses.replace(
         self, splices=self.splices[: count - 1],
-        attempt_tokens=self.attempt_tokens[:count])
+        attempt_tokens=self.attempt_tokens[:count],
+        feedback=self.feedback if count > 1 else '')
+
+  def of_one_length(
+      self, problems: Sequence[types.Problem]
+  ) -> 'Conversation':
+    """With the one bucket that holds the prompts of all of these."""
+    longest = max(len(self.first(problem)) for problem in problems)
+    return dataclasses.replace(
+        self, buckets=(prompts.choose_bucket(longest, self.buckets),))
 
   @property
   def longest(self) -> types.Layout:
@@ -161,7 +173,12 @@ def lie_alike(tree: types.Params, other: types.Params) -> bool:
 
 
 class Actor:
-  """Samples attempts at problems of one task with one tokenizer."""
+  """Samples attempts at problems of one task with one tokenizer.
+
+  Attributes:
+    intrinsic: the task's conversation, without feedback.
+    conversation: that of the run, which may have some (`score_jax.feedback`).
+  """
 
   def __init__(
       self,
@@ -178,11 +195,12 @@ class Actor:
     self.mesh = mesh
     self._long_prompts = config.task.long_prompts
     self._format = prompts.format_for(tokenizer, config.model.thinking)
-    self.conversation = Conversation(
+    self.intrinsic = Conversation(
         self.prompt_ids,
         (self.splice(task.instruction),)
         * (len(config.rollout.attempt_tokens) - 1),
         config.rollout.attempt_tokens, config.rollout.prompt_buckets)
+    self.conversation = self.intrinsic
     self._check_ids(config.model.vocab_size)
     self.program = sampler_program(
         config.model, mesh, tokenizer.stop_ids, tokenizer.pad_id)

@@ -11,6 +11,7 @@ whose gradient is the same for both.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import pathlib
 from typing import NamedTuple
@@ -110,30 +111,28 @@ def of_run(run: run_lib.Run, at: str, batches: int) -> dict[str, Gradient]:
   config, rollout = run.config, run.config.rollout
   params = run.start(found.params) if at == 'base' else found.params
   policy = decoder.policy(config.model, base.params, params)
-  shaped = rewards.stage2(len(rollout.attempt_tokens), config.stage2.alpha, 0.0)
-  credits = {'shaped': shaped, 'factored': rewards.factored(shaped)}
-  gradient = _gradient_program(run, len(rollout.attempt_tokens))
+  credits = {
+      name: train.credit_program(
+          train.stage_credit(config, dataclasses.replace(
+              config.stage2, method='stage2', baseline=name)),
+          rollout.samples, run.mesh)
+      for name in ('shaped', 'factored')}
+  asked = run.actor.conversation
+  gradient = _gradient_program(run, len(asked.attempt_tokens))
   problems = run.problems('train')
   key = keys.purpose_key(config.seed, 'baseline_variance')
   vectors = {name: [] for name in credits}
   for step in range(batches):
     chosen = train.indices(run, 'stage2', len(problems), step, rollout.prompts)
     graded = train.attempts(run, policy, [problems[i] for i in chosen], key,
-                            step, run.actor.conversation)
-    for name, credit in credits.items():
-      vectors[name].append(gradient(
-          params, base.params, _batch(run, graded, credit)))
+                            step, asked)
+    sampled = graded.rollout
+    for name, credit_fn in credits.items():
+      advantages_BA, _ = credit_fn(graded.grades_BA)
+      vectors[name].append(gradient(params, base.params, types.TrainBatch(
+          sampled.tokens_BS, sampled.valid_BS, sampled.attempt_BS,
+          sampled.logp_BS, advantages_BA, sampled.layout)))
   return {name: _measured(np.array(found)) for name, found in vectors.items()}
-
-
-def _batch(run, graded, credit) -> types.TrainBatch:
-  advantages_BA = advantages.leave_one_out(
-      rewards.shaped_rewards(graded.grades_BA, credit),
-      run.config.rollout.samples)
-  sampled = graded.rollout
-  return types.TrainBatch(
-      sampled.tokens_BS, sampled.valid_BS, sampled.attempt_BS, sampled.logp_BS,
-      sharding.put_rows(np.asarray(advantages_BA), run.mesh), sampled.layout)
 
 
 def _gradient_program(run, attempts):

@@ -154,6 +154,10 @@ def check(
   Raises:
     ValueError: the topology is not known, or the config does not divide by it.
   """
+  if config.rollout.feedback != 'none':
+    raise ValueError(
+        f'config.rollout.feedback is {config.rollout.feedback!r}, which '
+        "--mode=compile does not know; take 'none'")
   found = tpu_slices.devices(topology, slices)
   mesh = sharding.make_mesh(config.mesh, found)
   run_lib.check_devices(config, mesh)

@@ -18,6 +18,7 @@ import ml_collections
 STAGES = ('base', 'stage1', 'stage1b', 'stage2')
 RL_METHODS = ('stage1', 'stage2', 'last', 'first', 'progress')
 SFT_METHODS = ('star', 'star_plus', 'pairs', 'pairs_plus')
+FEEDBACK = ('none', 'critique', 'verdict', 'tests')
 STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair')
 DTYPES = ('float32', 'bfloat16')
 _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
@@ -114,6 +115,12 @@ class RolloutConfig:
   prompt_buckets: tuple[int, ...] = (12,)  # Tokens, rising.
   attempt_tokens: tuple[int, ...] = (14, 16)  # Limit of each attempt.
   temperature: float = 1.0
+  # Between two attempts, besides the instruction: 'none' (the paper), the
+  # policy's own 'critique', a grader's 'verdict', or the outcome of the 'tests'
+  # that a prompt shows. In training and in every evaluation.
+  feedback: str = 'none'
+  # Most tokens of a critique, or of what is said of tests; 0: as attempt 2.
+  feedback_tokens: int = 0
   # Parts of a step that are sampled one after the other; each is graded while
   # those behind it are sampled.
   parts: int = 1
@@ -425,6 +432,7 @@ def _check(config: Config):
   _require(rollout.prompts % rollout.parts == 0,
            f'config.rollout.prompts {rollout.prompts} is not divisible by '
            f'config.rollout.parts {rollout.parts}')
+  _check_feedback(config)
   for name in STAGES[1:]:
     _check_stage(name, config)
   _require(config.stage == 'base' or getattr(config, config.stage).steps,
@@ -511,6 +519,30 @@ def _check_stage(name, config):
   _check_accumulation(where, rollout.prompts * rollout.samples,
                       stage.micro_batches)
   _check_optimizer(f'{where}.optimizer', stage.optimizer)
+
+
+def _check_feedback(config):
+  """ValueError unless what stands between the attempts fits the rest."""
+  rollout, where = config.rollout, 'config.rollout.feedback'
+  _one_of(where, rollout.feedback, FEEDBACK)
+  _at_least(f'{where}_tokens', rollout.feedback_tokens, 0)
+  if rollout.feedback == 'none':
+    return
+  is_on = f'{where} is {rollout.feedback!r}'
+  _require(len(rollout.attempt_tokens) == 2,
+           f'{is_on}, which stands between two attempts, and '
+           f'config.rollout.attempt_tokens has {len(rollout.attempt_tokens)}')
+  _require(not config.evaluation.studies,
+           f'{is_on}, and studies are made without; leave '
+           "config.evaluation.studies empty, or take 'none'")
+  for name in STAGES[1:]:
+    stage = getattr(config, name)
+    _require(not stage.offline,
+             f'{is_on}, and config.{name}.offline has first attempts of the '
+             'base, of which nothing is said; leave either out')
+    _require(rollout.feedback != 'critique' or stage.method in RL_METHODS,
+             f'{is_on}, and the method {stage.method!r} of config.{name} makes '
+             "no examples of critiques; take another feedback")
 
 
 def _check_offline(where, stage, config):

@@ -54,7 +54,7 @@ def evaluate(
   result = {
       **metrics.summary(outcome.counts()),
       'split': settings.split, 'step': step,
-      **_by_attempt(outcome),
+      **_by_attempt(run, outcome), 'feedback': run.config.rollout.feedback,
       'tokens': outcome.length_BA.mean(axis=0).tolist(),
       'edit_distance': metrics.histogram([
           metrics.edit_distance_ratio(texts[0], texts[-1])
@@ -77,10 +77,11 @@ def evaluate(
   return result
 
 
-def _by_attempt(outcome: protocol.Outcome) -> dict[str, list[float]]:
+def _by_attempt(run: Run, outcome: protocol.Outcome) -> dict[str, list[float]]:
   """Accuracy of each attempt, where there are more than first and last."""
-  accuracy_A = outcome.grades_BA.mean(axis=0)
-  return {} if len(accuracy_A) == 2 else {'accuracy': accuracy_A.tolist()}
+  if len(run.config.rollout.attempt_tokens) == 2:
+    return {}
+  return {'accuracy': outcome.grades_BA.mean(axis=0).tolist()}
 
 
 def _groups(

@@ -22,9 +22,11 @@ import numpy as np
 from score_jax import config as config_lib
 from score_jax import data
 from score_jax import files
+from score_jax import hosts
 from score_jax import keys
 from score_jax import metrics
 from score_jax import progress
+from score_jax import rows
 from score_jax import sharding
 from score_jax import shutdown
 from score_jax import train
@@ -130,7 +132,9 @@ def _examples(run, stage, settings, part, policy, step):
           'more, or take another method')
     before = round_of(run, stage, settings, part.first - 1)
     found = files.read_arrays(before.path) | {'counts': found['counts']}
-  files.write_arrays(part.path, found)
+  if hosts.is_first():
+    files.write_arrays(part.path, found)
+  hosts.barrier()
   return found
 
 
@@ -147,21 +151,22 @@ def _sampled(run, stage, settings, part, policy):
       chosen = train.indices(run, stage, len(problems), step, prompts)
       graded = train.attempts(run, policy, [problems[i] for i in chosen], key,
                               step, asked)
-      steps.append((np.repeat(chosen, run.config.rollout.samples),
-                    graded.grades_BA, *map(np.asarray, (
-                        graded.rollout.tokens_BS, graded.rollout.valid_BS,
-                        graded.rollout.attempt_BS))))
-      counts = graded.counts
+      sampled = graded.rollout
+      steps.append((
+          np.repeat(chosen, run.config.rollout.samples), *rows.everywhere(
+              (graded.grades_BA, sampled.tokens_BS, sampled.valid_BS,
+               sampled.attempt_BS), run.mesh)))
+      counts = hosts.totals(graded.counts)
       total = counts if total is None else metrics.add(total, counts)
       bar.update(len(steps), {'acc@t1': counts['right_t1'] / counts['n']})
-      if run.stop.requested:
+      if hosts.any_of(run.stop.requested):
         raise shutdown.Stopped(
             f'{title}: stopped; the same command samples them again')
-  problem_B, grades_BA, *rows = map(np.concatenate, zip(*steps))
+  problem_B, grades_BA, *arrays = map(np.concatenate, zip(*steps))
   rng = np.random.default_rng(
       [keys.purpose_seed(run.config.seed, f'pairs/{stage}'), part.number])
   made = examples.assemble(
-      *rows, asked.longest,
+      *arrays, asked.longest,
       examples.choose(settings.method, grades_BA, problem_B, rng),
       run.actor.tokenizer.pad_id)
   return dict(zip(_PARTS, made)) | {

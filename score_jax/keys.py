@@ -20,6 +20,11 @@ def purpose_seed(seed: int, purpose: str) -> int:
   return int(jax.random.bits(purpose_key(seed, purpose), dtype='uint32')) >> 1
 
 
+def second_key(key: jax.Array) -> jax.Array:
+  """The key of what is sampled in a second program, after one with `key`."""
+  return jax.random.fold_in(key, zlib.crc32(b'second'))
+
+
 def row_keys(key: jax.Array, step: jax.Array, rows_B: jax.Array) -> jax.Array:
   """Keys [B] of global rows `rows_B` at a step."""
   at_step = jax.random.fold_in(key, step)

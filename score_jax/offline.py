@@ -16,7 +16,6 @@ from score_jax import actor as actor_lib
 from score_jax import continuation
 from score_jax import types
 from score_jax.run import Run
-from score_jax.text import prompts
 
 
 def attempts(
@@ -47,7 +46,7 @@ def attempts(
   """
   rollout, actor = run.config.rollout, run.actor
   policy, base = actor.copied(policy), actor.copied(base)
-  asked = _of_one_length(asked, problems)
+  asked = asked.of_one_length(problems)
 
   def sampled(first: int, end: int, by_base: bool) -> Callable:
     chosen = problems[first:end]
@@ -57,12 +56,13 @@ def attempts(
     if not by_base:
       drawn, = actor.sample(policy, chosen, key, step, conversation=asked,
                             **given)
-      return actor.grade(chosen, drawn)
+      return actor.grade(chosen, drawn, rollout.samples)
     drawn, = actor.sample(base, chosen, base_key, step,
                           conversation=asked.first_attempts(1), **given)
     splices = [asked.splices[0]] * len(drawn.tokens_BS)
-    graded = actor.grade(chosen, continuation.follow(
-        actor, policy, drawn, splices, asked, key, step, row, temperature))
+    whole = continuation.follow(actor, policy, drawn, splices, asked, key, step,
+                                row, temperature)
+    graded = actor.grade(chosen, whole, rollout.samples)
     return lambda: _without_first(graded())
 
   waiting, size = [], len(problems) // rollout.parts
@@ -73,13 +73,6 @@ def attempts(
     if cut < first + size:
       waiting.append(sampled(cut, first + size, False))
   return actor_lib.join([graded() for graded in waiting], run.mesh)
-
-
-def _of_one_length(asked, problems) -> actor_lib.Conversation:
-  """With the one bucket that holds all of these prompts."""
-  longest = max(len(asked.first(problem)) for problem in problems)
-  bucket = prompts.choose_bucket(longest, asked.buckets)
-  return dataclasses.replace(asked, buckets=(bucket,))
 
 
 def _without_first(graded: actor_lib.Graded) -> actor_lib.Graded:

@@ -16,6 +16,7 @@ import numpy as np
 
 from score_jax import actor as actor_lib
 from score_jax import config as config_lib
+from score_jax import feedback
 from score_jax import hosts
 from score_jax import keys
 from score_jax import metrics
@@ -92,9 +93,10 @@ def attempt(
       batch = problems[first : first + size]
       filled = (list(batch) * size)[:size]
       jax.block_until_ready(rollout)  # A CPU would be at both at one time.
-      rollout, = run.actor.sample(
-          params, filled, key, 0, samples=samples, temperature=temperature,
-          first_row=first_row + first * samples, conversation=conversation)
+      rollout, = feedback.sample(
+          run.actor, params, filled, key, 0, samples=samples,
+          temperature=temperature, first_row=first_row + first * samples,
+          conversation=conversation)
       yield batch, rollout
 
   done, parts, total = 0, [], None

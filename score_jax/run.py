@@ -17,6 +17,7 @@ from score_jax import actor as actor_lib
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import data
+from score_jax import feedback
 from score_jax import files
 from score_jax import hosts
 from score_jax import keys
@@ -308,6 +309,7 @@ def open_run(
       config.model.tokenizer or base_path or task.tokenizer)
   grader, says = graders.make(task.grade, task.grading, config.grading)
   actor = actor_lib.Actor(config, task, tokenizer, mesh, grader)
+  actor.conversation = feedback.conversation(actor, config.rollout)
   _check_length(config, actor)
   writer = writer_lib.Writer(folder)
   record = writer_lib.run_record(dataclasses.asdict(config), _base_of(config))

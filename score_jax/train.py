@@ -22,6 +22,7 @@ import numpy as np
 from score_jax import actor as actor_lib
 from score_jax import config as config_lib
 from score_jax import data
+from score_jax import feedback
 from score_jax import hosts
 from score_jax import keys
 from score_jax import metrics
@@ -70,11 +71,14 @@ def credit_of(
   return rewards.factored(credit) if settings.baseline == 'factored' else credit
 
 
-def attempts_of(
+def stage_credit(
     config: config_lib.Config, settings: config_lib.StageConfig
-) -> int:
-  """How many attempts a stage samples."""
-  return settings.attempts or len(config.rollout.attempt_tokens)
+) -> rewards.Credit:
+  """The coefficients of all that a stage samples, critiques too."""
+  credit = credit_of(
+      settings, settings.attempts or len(config.rollout.attempt_tokens))
+  has_critique = config.rollout.feedback == 'critique'
+  return rewards.with_critique(credit) if has_critique else credit
 
 
 def stage_program(states_of_run: states.States, stage: str) -> Callable:
@@ -83,7 +87,7 @@ def stage_program(states_of_run: states.States, stage: str) -> Callable:
   Cross-entropy is of the model as it is, at temperature 1.
   """
   config, settings = states_of_run.config, states_of_run.settings(stage)
-  credit = credit_of(settings, attempts_of(config, settings))
+  credit = stage_credit(config, settings)
   sft = settings.method in config_lib.SFT_METHODS
   return _jitted(states_of_run, stage, functools.partial(
       update.rl_update, model=config.model, stage=settings, credit=credit,
@@ -124,9 +128,8 @@ def train_stage(
     shutdown.Stopped: after saving, when asked to.
     FloatingPointError: a loss or gradient is not finite.
   """
-  rollout, count = run.config.rollout, attempts_of(run.config, settings)
-  credit = credit_of(settings, count)
-  asked = run.actor.conversation.first_attempts(count)
+  rollout, credit = run.config.rollout, stage_credit(run.config, settings)
+  asked = run.actor.conversation.first_attempts(len(credit.kl_A))
   model = run.config.model
   credit_fn = credit_program(credit, rollout.samples, run.mesh)
   step_fn = stage_program(run.states, stage)
@@ -173,10 +176,10 @@ def attempts(
   of the policy is gone when this returns.
   """
   rollout = run.config.rollout
-  sampled = run.actor.sample(
-      run.actor.copied(policy), problems, key, step, samples=rollout.samples,
-      temperature=rollout.temperature, parts=rollout.parts,
-      conversation=asked)
+  sampled = feedback.sample(
+      run.actor, run.actor.copied(policy), problems, key, step,
+      samples=rollout.samples, temperature=rollout.temperature,
+      parts=rollout.parts, conversation=asked)
   size = len(problems) // rollout.parts
   waiting = [run.actor.grade(problems[n * size : (n + 1) * size], part,
                              rollout.samples)
@@ -310,7 +313,8 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
   """
   rows = run.transcripts()
   tokenizer = run.actor.tokenizer
-  layout = run.actor.conversation.first_attempts(2).longest
+  asked = run.actor.intrinsic.first_attempts(2)
+  layout = asked.longest
   tokens, valid = prompts.pad_left(
       [run.actor.prompt_ids(types.Problem('', row['prompt'], ''))
        for row in rows], layout.prompt,
@@ -320,7 +324,7 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
   valid = np.pad(valid, room)
   for a, start in enumerate(layout.starts):
     if a:
-      splice = run.actor.conversation.splices[a - 1]
+      splice = asked.splices[a - 1]
       tokens[:, start - len(splice) : start] = splice
       valid[:, start - len(splice) : start] = True
     for n, row in enumerate(rows):

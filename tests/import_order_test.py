@@ -19,8 +19,8 @@ LAYERS = (
     'optimizers update metrics',
     'seal checkpoint progress board profiling compile_cache writer report'
     ' shutdown notice watch',
-    'weights trained actor states run',
-    'protocol studies evaluate continuation offline train imitate pipeline'
+    'weights trained actor continuation feedback states run',
+    'protocol studies evaluate offline train imitate pipeline'
     ' tpu_slices arithmetic hlo compile_lines compile_programs compile_check',
     'main prepare_data grader_accuracy convert memory compile_table'
     ' baseline_variance',

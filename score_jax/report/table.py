@@ -10,6 +10,30 @@ _COLUMNS = ('', 'n', 'acc@t1', 'acc@t2', 'delta [95% interval]', 'i->c',
             'c->i', 'unchanged', 'truncated t1/t2')
 
 
+NOT_INTRINSIC = (
+    'With feedback between the attempts: not intrinsic self-correction, and '
+    'not to be compared with rows without.')
+
+
+def named(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+  """Results of stages by their titles, in order, which tell of any feedback.
+
+  Args:
+    results: by stage.
+  """
+  found = {}
+  for stage, title in TITLES.items():
+    if stage in results:
+      kind = results[stage].get('feedback', 'none')
+      found[title if kind == 'none' else f'{title} + {kind}'] = results[stage]
+  return found
+
+
+def has_feedback(results: dict[str, Any]) -> bool:
+  """Whether a stage was evaluated with feedback."""
+  return any(of.get('feedback', 'none') != 'none' for of in results.values())
+
+
 def results_table(results: dict[str, Any]) -> str:
   """One line a stage, in the order of training, under a line of titles.
 
@@ -17,22 +41,22 @@ def results_table(results: dict[str, Any]) -> str:
     results: what `results.json` holds: under 'stages', by stage, `n` problems,
       rates in 0..1 (`accuracy_t1`, `accuracy_t2`, `i_to_c`, `c_to_i`,
       `unchanged`, `truncated_t1`, `truncated_t2`), the difference `delta` of
-      the accuracies and its interval `delta_ci95`.
+      the accuracies and its interval `delta_ci95`, and what `feedback` stood
+      between the attempts.
 
   Returns:
     Lines of columns; rates in percent, delta in percentage points.
   """
   stages = results['stages']
-  rows = [_COLUMNS] + [
-      _cells(title, stages[name])
-      for name, title in TITLES.items() if name in stages
-  ]
+  rows = [_COLUMNS] + [_cells(*row) for row in named(stages).items()]
   widths = [max(map(len, column)) for column in zip(*rows)]
   lines = []
   for first, *rest in rows:
     cells = [first.ljust(widths[0])]
     cells += [cell.rjust(width) for cell, width in zip(rest, widths[1:])]
     lines.append('  '.join(cells).rstrip())
+  if has_feedback(stages):
+    lines.append(NOT_INTRINSIC)
   return '\n'.join(lines)
 
 

@@ -96,15 +96,17 @@ def differences(runs: Sequence[runs_lib.Run]) -> Table:
 
 def results(run: runs_lib.Run) -> Table:
   """What the evaluations of a run found; a row a stage."""
-  return _table(run.label, 'stage', _named(run.results), _FIELDS,
-                'Small: 95% intervals. Shares are of all problems, the fix '
-                'rate of those with a wrong first attempt.')
+  note = ('Small: 95% intervals. Shares are of all problems, the fix rate of '
+          'those with a wrong first attempt.')
+  if table.has_feedback(run.results):
+    note = f'{table.NOT_INTRINSIC} {note}'
+  return _table(run.label, 'stage', table.named(run.results), _FIELDS, note)
 
 
 def groups(run: runs_lib.Run) -> list[Table]:
   """The same for the problems of each level, subject, ..."""
   kinds = {}  # In the order of their first appearance.
-  for stage, result in _named(run.results).items():
+  for stage, result in table.named(run.results).items():
     for kind, members in result.get('groups', {}).items():
       for member, found in members.items():
         kinds.setdefault(kind, {})[member, stage] = found
@@ -118,7 +120,7 @@ def groups(run: runs_lib.Run) -> list[Table]:
 
 def studies(run: runs_lib.Run) -> list[Table]:
   """What else the evaluations of a run found, a table each."""
-  results_by_title = _named(run.results)
+  results_by_title = table.named(run.results)
   found = [
       (title, fields, {stage: result[key]
                        for stage, result in results_by_title.items()
@@ -145,12 +147,6 @@ def _facts(run):
       Cell(run.record.get('date', ABSENT).replace('T', ' ')[:16]),
       Cell(f'{run.record.get("devices", "")} {run.record.get("device", "")}'),
   ]
-
-
-def _named(results):
-  """Results of stages by the titles of the stages, in order."""
-  return {title: results[stage]
-          for stage, title in table.TITLES.items() if stage in results}
 
 
 def _table(title, corner, found, fields, note=''):

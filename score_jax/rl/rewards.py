@@ -94,6 +94,17 @@ def progress(attempts: int, alpha: float, beta1: float) -> Credit:
   return _credit(outcome + alpha * bonus, [beta1] * attempts)
 
 
+def with_critique(credit: Credit) -> Credit:
+  """Of two attempts with a critique between them.
+
+  The critique is not graded. It is paid as the attempt that it is written for,
+  and has its KL weight.
+  """
+  reward_AA = np.zeros((3, 3))
+  reward_AA[:, [0, 2]] = np.array(credit.reward_AA)[[0, 1, 1]]
+  return _credit(reward_AA, [credit.kl_A[a] for a in (0, 1, 1)])
+
+
 def none(attempts: int) -> Credit:
   """Neither rewards nor KL: where what is learned was chosen beforehand."""
   return _credit(np.zeros((attempts, attempts)), [0.0] * attempts)

@@ -34,6 +34,10 @@ class Task:
     grading: where `grade` runs: 'here', in the training process, as it cannot
       take long; 'pool', in processes apart; 'sandbox', there too, as a
       function of `grade(gold, text, sandbox=...)`: it runs programs.
+    verdicts: what is said of a wrong and of a right attempt, where a grader's
+      verdict is given.
+    visible: (gold answer) -> the tests that the prompt shows, each as a line
+      and as a gold answer of its own; None if the task has no tests.
     critique: asks the model what is wrong with its attempt (Self-Refine); ''
       if the task has no such prompt.
     notes: lines on the data that a person should see at the start.
@@ -51,6 +55,9 @@ class Task:
   grading: str = 'here'
   critique: str = ''
   notes: tuple[str, ...] = ()
+  verdicts: tuple[str, str] = (
+      'The answer above is wrong.', 'The answer above is right.')
+  visible: Callable[[str], list[tuple[str, str]]] | None = None
 
 
 def from_rows(

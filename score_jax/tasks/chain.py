@@ -314,8 +314,10 @@ def task(config: config_lib.TaskConfig) -> base.Task:
     base.require_split(NAME, split, tuple(sizes))
     return rows(split, _SEED, sizes[split])
 
+  # The tokenizer knows the words of the corpus alone: so do all prompts.
   return base.Task(
       name=NAME, question='{problem}', instruction=INSTRUCTION,
+      critique='There might be an error above.', verdicts=(REDO, KEEP),
       splits=tuple(sizes), rows=rows_of, grade=grade, answer=answer,
       fingerprint=base.fingerprint('1', _SEED, *sizes.values()),
       tokenizer=str(pathlib.Path(__file__).with_name('chain.model')))

@@ -66,6 +66,16 @@ def spec(
                             'prefix': prefix})
 
 
+def visible(answer: str) -> list[tuple[str, str]]:
+  """The tests that a prompt of MBPP shows, each with a `spec` of its own.
+
+  Prompts of HumanEval show none that are run.
+  """
+  fields = json.loads(answer)
+  return [(line, spec(tests=[line], setup=fields['setup']))
+          for line in fields.get('tests', ())]
+
+
 def _task(config, name, mbpp):
   contents = {mbpp: folders.load(config, mbpp)}
   notes = [*contents[mbpp].notes]
@@ -88,6 +98,7 @@ def _task(config, name, mbpp):
       name, rows, question=code_prompts.QUESTION,
       instruction=code_prompts.INSTRUCTION, critique=code_prompts.CRITIQUE,
       grade=programs.grade, answer=programs.answer, grading='sandbox',
+      visible=visible,
       notes=tuple(notes),
       fingerprint=base.fingerprint('1', bool(config.question), *prints))
 
