@@ -104,7 +104,7 @@ def test_factored_drops_what_came_before():
   shaped = rewards.shaped_rewards(grades, credit)
   np.testing.assert_allclose(
       advantages.leave_one_out(shaped, 2),
-      advantages.leave_one_out(grades, 2) * [1, 11])
+      np.asarray(advantages.leave_one_out(grades, 2)) * np.array([1, 11]))
 
 
 def test_leave_one_out_by_hand():
