@@ -29,7 +29,7 @@ def _third(answer, text):
 
 @pytest.fixture(scope='module', name='whole')
 def _whole(tmp_path_factory):
-  """A run of STaR in two rounds that nothing stopped, and what it sampled.
+  """A run of STaR that nothing stopped, what it sampled, what it learned.
 
   A third of all texts are right, so that an untrained model mends some.
   """
@@ -37,16 +37,24 @@ def _whole(tmp_path_factory):
     patch.setattr(chain, 'grade', _third)
     run = tiny_run.start(tmp_path_factory.mktemp('whole'),
                          tiny_run.config('star', **ROUNDS))
-    drawn, sample = [], run.actor.sample
+    drawn, learned = [], []
+    sample, program = run.actor.sample, train.stage_program
 
     def sampled(params, problems, key, step, *, samples, **more):
       if samples > 1:  # Not an evaluation.
         drawn.append((problems, samples, step))
       return sample(params, problems, key, step, samples=samples, **more)
 
+    def recording(states, stage):
+      step = program(states, stage)
+      return lambda state, reference, batch: (
+          learned.append(jax.device_get(batch)), step(state, reference, batch)
+      )[1]
+
     patch.setattr(run.actor, 'sample', sampled)
+    patch.setattr(train, 'stage_program', recording)
     tiny_run.train(run)
-  return run, drawn
+  return run, drawn, learned
 
 
 def _examples(folder):
@@ -61,7 +69,7 @@ def _lines(folder):
 
 def test_stopped_and_resumed_equals_never_stopped(
     whole, tmp_path, monkeypatch):
-  whole, _ = whole
+  whole, *_ = whole
   monkeypatch.setattr(chain, 'grade', _third)
   # Two steps of the base; then in the second round, at its last but one step.
   tiny_run.train_stopping_after(tiny_run.start(tmp_path, whole.config), 5,
@@ -80,7 +88,7 @@ def test_stopped_and_resumed_equals_never_stopped(
 
 
 def test_samples_and_updates_are_as_many_as_with_reinforcement(whole):
-  run, drawn = whole
+  run, drawn, _ = whole
   problems = run.problems('train')
   assert drawn == [
       ([problems[i] for i in train.indices(run, 'stage2', 64, step, 8)], 2,
@@ -89,7 +97,7 @@ def test_samples_and_updates_are_as_many_as_with_reinforcement(whole):
 
 
 def test_the_second_round_is_sampled_by_what_the_first_has_trained(whole):
-  run, _ = whole
+  run, *_ = whole
   rows = _lines(run.folder)
   # The rates are those of a round's samples; so they change between rounds.
   rates = [row['accuracy_t1'] for row in rows]
@@ -99,6 +107,15 @@ def test_the_second_round_is_sampled_by_what_the_first_has_trained(whole):
       for _ in range(2)]
   for row in rows:
     assert row['i_to_c'] * 32 == row['examples']  # 2 steps of 16 rollouts.
+
+
+def test_what_is_learned_are_the_rounds_examples_and_attempt_2_alone(whole):
+  run, _, learned = whole
+  of_round = list(_examples(run.folder).values())
+  for step, batch in enumerate(learned):
+    found = {tuple(row) for row in of_round[step // 2].tolist()}
+    assert {tuple(row) for row in batch.tokens_BS.tolist()} <= found
+    np.testing.assert_array_equal(batch.advantages_BA, 16 * [[0, 1]])
 
 
 def test_examples_that_are_gone_are_not_made_of_another_policy(
