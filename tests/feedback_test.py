@@ -21,7 +21,9 @@ from score_jax.text import tokenizer as tokenizer_lib
 from tests import testing
 from tests import tiny_run
 
-PROBLEMS = [types.Problem(str(n), f'{n % 10}+3', str(n)) for n in range(16)]
+# Of two parts; a problem and the one 8 behind it have answers of two kinds.
+PROBLEMS = [types.Problem(str(n), f'{n % 10}+3', str(n + n // 8))
+            for n in range(16)]
 KEY = keys.purpose_key(0, 'rollout/x')
 
 
@@ -88,7 +90,7 @@ def test_each_row_is_told_the_verdict_on_its_own_attempt():
   assert set(np.unique(second_part.attempt_BS)) == {0, 1, 2}
 
 
-def test_each_program_is_told_of_the_tests_that_its_prompt_shows():
+def test_each_program_is_told_of_the_tests_that_its_prompt_shows(monkeypatch):
   # Problem n shows n % 3 tests; a test is passed by the rule of the grader.
   visible = lambda answer: [
       (f'{n}', f'{n}') for n in range(int(answer) % 3)]
@@ -96,6 +98,9 @@ def test_each_program_is_told_of_the_tests_that_its_prompt_shows():
   encode = actor.tokenizer.encode
   assert len(actor.conversation.splices[0]) == 5 + len(
       encode('\n\n\nNo error\n'))
+  said, splice = [], feedback.splice
+  monkeypatch.setattr(feedback, 'splice', lambda actor, text, slots: (
+      said.append(text), splice(actor, text, slots))[1])
   rollout, = _sample(actor, params)
   for row in range(16):
     between, first = _between(actor, rollout, row)
@@ -103,8 +108,9 @@ def test_each_program_is_told_of_the_tests_that_its_prompt_shows():
     lines = '\n'.join(
         f'{line}  # {("failed", "passed")[_longer(gold, first)]}'
         for line, gold in shown)
+    assert said[row] == lines
     # The tokenizer of this test has no such words: each is one unknown.
-    cut = actor.tokenizer.decode(feedback.splice(
+    cut = actor.tokenizer.decode(splice(
         actor, lines, len(actor.conversation.splices[0])))
     assert between == cut and between.endswith('No error\n')
     assert ('\n0' in between) == bool(shown)
