@@ -156,6 +156,7 @@ def test_repair_counts_what_it_was_given_as_wrong(real):
 def test_a_study_that_cannot_be_made_is_refused_before_any_work(
     real, study, settings, message):
   run, _ = run_of(real, None, studies=(study,), **settings)
+  run.actor.task = dataclasses.replace(run.actor.task, critique='')
   with pytest.raises(ValueError, match=message) as error:
     evaluate.check(run)
   assert '\n' not in str(error.value)
