@@ -106,6 +106,7 @@ def test_the_second_round_is_sampled_by_what_the_first_has_trained(whole):
       len(tokens) for tokens in _examples(run.folder).values()
       for _ in range(2)]
   for row in rows:
+    assert {'loss', 'kl_t2'} < row.keys() and 'logp_gap_t2' not in row
     assert row['i_to_c'] * 32 == row['examples']  # 2 steps of 16 rollouts.
 
 
