@@ -46,10 +46,10 @@ def _whole(workdir, name, processes, faults=None):
   return ended
 
 
-def _wait_for(workdir, stage, step):
-  """Returns when a step of a stage is done."""
+def _wait_for(workdir, stage, step, since=0.0):
+  """Returns when a step of a stage is done, and one since then, by the clock."""
   path = workdir / 'timings.jsonl'
-  done = lambda: path.exists() and any(
+  done = lambda: path.exists() and path.stat().st_mtime > since and any(
       (row['stage'], row['step']) == (stage, step)
       for row in map(json.loads, path.read_text().splitlines()))
   while not done():
@@ -152,9 +152,11 @@ def test_one_that_is_killed_ends_the_other_and_the_run_goes_on(
   seed = random.SystemRandom().randrange(1000)
   rng = random.Random(seed)
   for n in range(2):
+    since = time.time()
     running = _start(run, f'killed{n}', 2)
-    _wait_for(run, rng.choice(['base', 'stage1', 'stage2']), 1)
-    time.sleep(3 * rng.random())
+    # All have joined; before that, the others wait for minutes.
+    _wait_for(run, rng.choice(['base', 'stage1']), 1, since)
+    time.sleep(rng.random())
     running[victim].kill(signal.SIGKILL)
     began = time.monotonic()
     ended = _ended(running)
