@@ -47,7 +47,7 @@ def _whole(workdir, name, processes, faults=None):
 
 
 def _wait_for(workdir, stage, step, since=0.0):
-  """Returns when a step of a stage is done, and one since then, by the clock."""
+  """Returns when a step of a stage is done, and some step since then."""
   path = workdir / 'timings.jsonl'
   done = lambda: path.exists() and path.stat().st_mtime > since and any(
       (row['stage'], row['step']) == (stage, step)
