@@ -1,0 +1,1 @@
+"""Comparisons with other tools, and with what the machine can do."""

@@ -1,0 +1,1 @@
+"""The tools that are compared, each a process in an environment of its own."""
