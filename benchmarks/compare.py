@@ -80,21 +80,45 @@ def run(
     takes_seed: whether the method is given the number of the round as a seed.
   """
   asked = flags.FLAGS
-  for name in asked.peers:
-    if name not in peers:
-      raise ValueError(f'--peers: {name!r} has no part in this; there are: '
-                       f'{", ".join(peers)}{config_lib.nearest(name, peers)}')
   build = pathlib.Path(asked.build).absolute()
-  work = _workload(build)
-  path = build / 'workload.json'
-  work.write(path)
+  pythons = pythons_of(peers, build)
+  work, path = prepared(build)
   print(f'{asked.model}, {len(work.prompts)} x {work.samples} rows, prompt '
         f'{len(work.prompts[0])}, attempts {tuple(work.attempt_tokens)}, '
         f'instruction {len(work.instruction)}, float32')
-  for name in asked.peers:
+  for name, python_and_module in pythons.items():
     print(machine.describe(work.threads))
-    measured = _compared(name, path, build, work, method, takes_seed)
+    measured = _compared(name, python_and_module, path, work, method,
+                         takes_seed)
     _print(measured, describe(work, measured))
+
+
+def pythons_of(
+    peers: Sequence[str], build: pathlib.Path
+) -> dict[str, tuple[str, str]]:
+  """Python and module of the peers that the flags name.
+
+  Raises:
+    ValueError: one is not among `peers`, or cannot be installed.
+  """
+  for name in flags.FLAGS.peers:
+    if name not in peers:
+      raise ValueError(f'--peers: {name!r} has no part in this; there are: '
+                       f'{", ".join(peers)}{config_lib.nearest(name, peers)}')
+  folder = pathlib.Path(
+      flags.FLAGS.environments or build / 'environments').absolute()
+  chosen = {name: environments.PEERS[name] for name in flags.FLAGS.peers}
+  return {name: (environments.python_of(peer, folder), peer.module)
+          for name, peer in chosen.items()}
+
+
+def prepared(
+    build: pathlib.Path
+) -> tuple[workload_lib.Workload, pathlib.Path]:
+  """The work that the flags ask for, and its file."""
+  work, path = _workload(build), build / 'workload.json'
+  work.write(path)
+  return work, path
 
 
 def _workload(build) -> workload_lib.Workload:
@@ -107,15 +131,12 @@ def _workload(build) -> workload_lib.Workload:
       threads=asked.threads, ends=asked.ends)
 
 
-def _compared(name, path, build, work, method, takes_seed) -> Measured:
-  peer = environments.PEERS[name]
-  folder = pathlib.Path(
-      flags.FLAGS.environments or build / 'environments').absolute()
-  python = environments.python_of(peer, folder)
+def _compared(
+    name, python_and_module, path, work, method, takes_seed) -> Measured:
   with contextlib.ExitStack() as stack:
     start = lambda *given: stack.enter_context(worker_lib.Worker(*given, path))
     sides = {'ours': start('ours', sys.executable, environments.OURS),
-             name: start(name, python, peer.module)}
+             name: start(name, *python_and_module)}
     for side in sides.values():
       print(f'{side.name}:', json.dumps(side.versions))
     print(same_work(work, *sides.values()), flush=True)

@@ -77,7 +77,7 @@ class Workload:
   def grades(self, attempts: list[list[list[int]]]) -> list[list[int]]:
     """1 for each attempt [B, A] whose last number is the gold one."""
     golds = [gold for gold in self.golds for _ in range(self.samples)]
-    return [[answers.equal_numbers(gold, ' '.join(map(str, ids)))
+    return [[answers.equal_numbers(gold, '\n'.join(map(str, ids)))
              for ids in row] for gold, row in zip(golds, attempts, strict=True)]
 
   def write(self, path: pathlib.Path):

@@ -35,21 +35,27 @@ def cache_bytes(config: config_lib.Config, mesh: Mesh, rows: int) -> int:
   return 2 * math.prod(where.shard_shape(shape)) * size
 
 
-def update_flops(config: config_lib.Config) -> float:
+def update_flops(
+    config: config_lib.Config, layout: types.Layout | None = None
+) -> float:
   """Of an update's matrix products: two a weight and token, and attention.
 
   Forward, once more where layers are recomputed, and twice backward for the
   policy; forward for the reference. Scores over the vocabulary are computed
   again in the backward pass, the reference's too. Attention is counted over
   causal pairs, half of what plain attention computes.
+
+  Args:
+    config: of the run.
+    layout: of every row; the longest if None.
   """
-  model, layout = config.model, layout_of(config)
+  model, layout = config.model, layout or layout_of(config)
   rows = config.rollout.prompts * config.rollout.samples
   passes = (3 if model.remat == 'none' else 4) + 1
   pairs = layout.slots * (layout.slots + 1) / 2
   return rows * (
-      passes * (2 * _block_weights(model) * layout.slots
-                + _attention(model) * pairs)
+      passes * (2 * block_weights(model) * layout.slots
+                + pair_flops(model) * pairs)
       + 6 * 2 * model.width * model.vocab_size * sum(layout.attempts))
 
 
@@ -60,18 +66,18 @@ def sampler_flops(config: config_lib.Config, prompts: int, samples: int):
   read = layout.slots - prompt
   pairs = read * (prompt + layout.slots + 1) / 2
   once = prompt * (prompt + 1) / 2
-  return (2 * _block_weights(model) * (prompts * prompt + rows * read)
-          + _attention(model) * (prompts * once + rows * pairs)
+  return (2 * block_weights(model) * (prompts * prompt + rows * read)
+          + pair_flops(model) * (prompts * once + rows * pairs)
           + rows * sum(layout.attempts) * 2 * model.width * model.vocab_size)
 
 
-def _block_weights(model):
+def block_weights(model: config_lib.ModelConfig) -> int:
   """Weights of all layers that multiply activations."""
   blocks = decoder.abstract(model)['blocks']
   return sum(leaf.size for path, leaf in jax.tree.leaves_with_path(blocks)
              if path[-1].key == 'kernel')
 
 
-def _attention(model):
+def pair_flops(model: config_lib.ModelConfig) -> int:
   """Of a pair of a query and a key, in all layers."""
   return 4 * model.num_layers * model.num_heads * model.head_dim

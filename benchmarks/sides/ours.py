@@ -130,9 +130,10 @@ class Ours:
       tokens.append(ids)
       attempt.append(numbers)
     tokens_BS = np.array(tokens, np.int32)
-    arrays = (tokens_BS, np.ones(tokens_BS.shape, bool),
-              np.array(attempt, np.int32), np.zeros(tokens_BS.shape, np.float32),
-              np.array(self.work.credit, np.float32))
+    arrays = (
+        tokens_BS, np.ones(tokens_BS.shape, bool), np.array(attempt, np.int32),
+        np.zeros(tokens_BS.shape, np.float32),
+        np.array(self.work.credit, np.float32))
     return types.TrainBatch(
         *(sharding.put_rows(x, self.mesh) for x in arrays), self.layout)
 

@@ -1,0 +1,51 @@
+"""Our own side of the comparisons, on a small model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import models
+from benchmarks import workload
+from benchmarks.sides import ours
+
+
+@pytest.fixture(name='side', scope='module')
+def make_side(tmp_path_factory):
+  folder = models.folder_of('random_1m', tmp_path_factory.mktemp('build'))
+  return ours.Ours(workload.make(
+      str(folder), models.RANDOM['random_1m'].vocab_size, prompts=8, samples=2,
+      prompt_tokens=6, attempt_tokens=(4, 3), instruction_tokens=2))
+
+
+def test_attempts_take_all_their_tokens(side):
+  attempts = side.rollout(seed=0)['attempts']
+  assert [list(map(len, row)) for row in attempts] == [[4, 3]] * 16
+  assert attempts != side.rollout(seed=1)['attempts']
+
+
+def test_greedy_attempts_of_a_problem_are_equal(side):
+  attempts = side.rollout(seed=0, greedy=True)['attempts']
+  assert attempts[0] == attempts[1] != attempts[2]
+
+
+def test_scores_are_of_the_rows_to_learn(side):
+  logp = np.array(side.score()['logp'])
+  assert logp.shape == (16, 7) and (logp < 0).all()
+
+
+def test_updates_make_the_paid_rows_likelier(side, monkeypatch):
+  credit = np.repeat(side.work.credit, (4, 3), axis=1)
+  before = np.array(side.score()['logp'])
+  losses = [side.update()['loss'] for _ in range(3)]
+  assert np.isfinite(losses).all()
+  # A copy: the next update gives these up.
+  monkeypatch.setattr(side, 'reference',
+                      jax.tree.map(jnp.copy, side.state.params))
+  assert np.sum(credit * (np.array(side.score()['logp']) - before)) > 0
+
+
+def test_a_whole_step_learns_from_what_it_sampled(side):
+  step = int(side.state.step)
+  assert np.isfinite(side.step(seed=3)['loss'])
+  assert int(side.state.step) == step + 1
