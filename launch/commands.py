@@ -173,6 +173,6 @@ def delete(job: job_lib.Job, shell: shell_lib.Shell, yes: bool):
 
 
 def _status(job):
-  ask = shlex.join(['bash', 'on_vm.sh', 'status', job.run, job.workdir])
+  ask = shlex.join(['bash', 'on_vm.sh', 'status', job.run, job.folder])
   return gcloud.ssh(
       job, f'if [ -f on_vm.sh ]; then {ask}; else echo new absent -; fi')

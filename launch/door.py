@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
   add('--create-flag', action='append', default=[], help='for gcloud create')
   add('--ssh-flag', action='append', default=[], help='for gcloud ssh and scp')
   add('--run', help='id of the run; else --name')
-  add('--bucket', default='', help='is mounted at --shared')
+  add('--bucket', default='', help='keeps the run; is mounted at --shared')
   add('--shared', help='folder on the hosts, the same files on all')
   add('--checkout', type=pathlib.Path, default=_ROOT, help='runs at its HEAD')
   add('--steps', type=int, help='of the run, for the estimate')

@@ -51,7 +51,7 @@ def upload(job: job_lib.Job, *paths: object) -> list[str]:
 
 def download(job: job_lib.Job, path: str) -> list[str]:
   """Copies files or a folder of the workdir from the first host."""
-  return [*_words(job, 'scp', f'{job.name}:{job.workdir}/{path}', str(job.to)),
+  return [*_words(job, 'scp', f'{job.name}:{job.folder}/{path}', str(job.to)),
           '--recurse', *_hosts(job, '0', '0'), *job.ssh_flags]
 
 

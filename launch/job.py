@@ -13,7 +13,7 @@ class Job:
 
   Attributes:
     name: of the queued resource, of the TPU VM, or of the GKE workload.
-    run: the run's id; its workdir is SHARED/runs/RUN.
+    run: the run's id.
     args: flags of score_jax.main, such as --config.
     via: 'queued' resources, an existing 'vm', or 'xpk'.
     kind: type of a slice; None where a command does not need it.
@@ -22,7 +22,7 @@ class Job:
     runtime: image of the hosts.
     zone: None: gcloud's own.
     project: None: gcloud's own.
-    bucket: mounted on all hosts at `shared`; may be ''.
+    bucket: keeps the run, and is mounted on all hosts at `shared`; may be ''.
     shared: a folder of the hosts, the same files on all.
     checkout: the folder that is copied to the hosts, at its HEAD.
     to: where results are fetched to.
@@ -59,9 +59,17 @@ class Job:
     return self.count * self.kind.hosts
 
   @property
-  def workdir(self) -> str:
-    """Where the run is kept, on the hosts."""
+  def folder(self) -> str:
+    """The folder of the hosts where the run is seen."""
     return posixpath.join(self.shared, 'runs', self.run)
+
+  @property
+  def workdir(self) -> str:
+    """Where the program keeps the run; pods of GKE know only what is mounted.
+    """
+    if self.bucket and self.via != 'xpk':
+      return f'gs://{self.bucket}/runs/{self.run}'
+    return self.folder
 
   @property
   def program(self) -> list[str]:

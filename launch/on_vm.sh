@@ -4,7 +4,7 @@
 #   on_vm.sh setup SHARED [BUCKET]   checkout, Python, packages, the folder
 #   on_vm.sh start RUN ARG...        one process of the run, as a service
 #   on_vm.sh run RUN ARG...          what the service does
-#   on_vm.sh status RUN WORKDIR      a line: HOST running|ended CODE|absent STEP
+#   on_vm.sh status RUN FOLDER       a line: HOST running|ended CODE|absent STEP
 #   on_vm.sh last_words RUN          the end of the log, if the run failed
 #
 # As a service, the run gets SIGTERM when the host shuts down, before the bucket
@@ -30,7 +30,7 @@ setup() {
   PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install -q --user uv
   python3 -m uv venv -q --allow-existing --python 3.11 "$HOME/score_jax_venv"
   python3 -m uv pip install -q --python "$HOME/score_jax_venv/bin/python" \
-    -e "$HOME/score_jax[tpu]"
+    -e "$HOME/score_jax[tpu,gcs]"
   sudo mkdir -p "$1"
   if ! mountpoint -q "$1"; then
     sudo chown "$(id -u):$(id -g)" "$1"

@@ -5,7 +5,6 @@ and leaves the caller waiting for ever; and its flush waits for the disk. Here
 an event is with the system when the call returns.
 """
 
-import pathlib
 import struct
 import time
 from typing import Any
@@ -26,10 +25,10 @@ class Board:
   stage counts its steps from 1.
   """
 
-  def __init__(self, folder: pathlib.Path, stage: str):
+  def __init__(self, folder: files.Path, stage: str):
     self._folder = folder
     self._stage = stage
-    self._path = None  # The event file; made by the first event.
+    self._log = None  # The event file; made by the first event.
     self._forget_from = None
 
   def scalars(self, step: int, row: dict[str, float | None]):
@@ -43,18 +42,24 @@ class Board:
         for name, x in row.items() if x is not None
     ]
     with files.named_errors(self._folder):
-      if self._path is None:
+      if self._log is None:
         self._open()
       self._write(step=step, summary=summary_pb2.Summary(value=values))
 
   def rewind(self, step: int):
     """Has TensorBoard forget what is after a step, once a point is added."""
     self._forget_from = step + 1
-    self._path = None
+    self._log = None
+
+  def flush(self):
+    """See `files.Log`."""
+    if self._log is not None:
+      self._log.flush()
 
   def _open(self):
     self._folder.mkdir(parents=True, exist_ok=True)
-    self._path = self._folder / f'events.out.tfevents.{time.time_ns()}'
+    self._log = files.Log(
+        self._folder / f'events.out.tfevents.{time.time_ns()}')
     self._write(file_version='brain.Event:2')
     if self._forget_from is not None:
       self._write(step=self._forget_from, session_log=_START)
@@ -63,8 +68,7 @@ class Board:
     data = event_pb2.Event(
         wall_time=time.time(), **event).SerializeToString()
     size = struct.pack('<Q', len(data))
-    with open(self._path, 'ab') as file:
-      file.write(size + _checked(size) + data + _checked(data))
+    self._log.append(size + _checked(size) + data + _checked(data))
 
 
 def _checked(data):

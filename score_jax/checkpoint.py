@@ -1,16 +1,18 @@
 """Checkpoints: saved in the background, restored only if they are whole.
 
-The one file that imports Orbax. On disk:
+The one file that imports Orbax. On a disk or in a bucket:
 
-    directory/50           a checkpoint of step 50
-    directory/50/state     its arrays, as Orbax writes them
-    directory/50/SEAL      what it holds, and how to tell that it is unhurt
-    directory/100.partial  a save or a delete that was cut short
+    directory/50        a checkpoint of step 50
+    directory/50/state  its arrays, as Orbax writes them
+    directory/50/SEAL   what it holds, and how to tell that it is unhurt
+    directory/100       without SEAL: a save or a delete that was cut short
 
-A save fills `100.partial`, seals it (see `score_jax.seal`) and renames it to
-`100`. Orbax by itself reads flipped bytes of array data back as wrong numbers,
-and meets other damage with errors of many kinds. So the seal is checked before
-Orbax sees the files, and what Orbax then raises is a true error.
+The seal (see `score_jax.seal`) is what is written last and deleted first, since
+folders in a bucket cannot be renamed. On a disk Orbax fills
+`100.orbax-checkpoint-tmp` first. Orbax by itself reads flipped bytes of array
+data back as wrong numbers, and meets other damage with errors of many kinds. So
+the seal is checked before Orbax sees the files, and what Orbax then raises is a
+true error.
 """
 
 from collections.abc import Callable
@@ -21,9 +23,7 @@ import errno
 import json
 import logging
 import os
-import pathlib
 import re
-import shutil
 import time
 from typing import Any
 
@@ -32,14 +32,13 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1
 
+from score_jax import files
 from score_jax import hosts
 from score_jax import seal as seal_lib
 
-_PARTIAL = '.partial'
-
 
 class Checkpoints:
-  """The checkpoints in one folder, on a disk that all processes share.
+  """The checkpoints in one folder, which all processes share.
 
   Every process calls every method; process 0 seals, checks and deletes.
 
@@ -47,7 +46,7 @@ class Checkpoints:
     directory: absolute path; made by the first save.
   """
 
-  def __init__(self, directory: str | pathlib.Path, keep: int):
+  def __init__(self, directory: str | files.Path, keep: int):
     """Opens a folder, which may not exist yet.
 
     Args:
@@ -57,7 +56,7 @@ class Checkpoints:
     Raises:
       ValueError: the directory is a file, or `keep` is below 1.
     """
-    self.directory = pathlib.Path(directory).absolute()
+    self.directory = files.folder(directory)
     if self.directory.exists() and not self.directory.is_dir():
       raise ValueError(f'{self.directory} is a file; checkpoints need a folder')
     if keep < 1:
@@ -108,20 +107,21 @@ class Checkpoints:
       )
     meta = json.loads(json.dumps(meta))  # A copy: the caller may change it.
     seal = {'step': step, 'meta': meta, 'arrays': seal_lib.describe(state)}
-    with self._space_explained(step):
+    with files.named_errors(self.directory), self._space_explained(step):
       if hosts.is_first():
         self.directory.mkdir(parents=True, exist_ok=True)
         self._sweep()
+        self._delete(step)  # A damaged one: others are refused above.
       with _orbax_options():
-        response = v1.save_async(self._path(step, _PARTIAL), state)
+        response = v1.save_async(self._path(step), state)
     self._pending = self._background.submit(self._finish, step, response, seal)
 
   def wait(self):
     """Returns when the last save is whole.
 
     Raises:
-      ValueError: no space is left on the disk; names the step that is lost and
-        the last whole checkpoint.
+      ValueError: no space is left on the disk, or the bucket refuses; names
+        the step that is lost and the last whole checkpoint.
     """
     pending, self._pending = self._pending, None
     if pending is not None:
@@ -152,47 +152,52 @@ class Checkpoints:
       if seal is None:
         return self._nothing_whole()
       self._check_ours(seal, abstract_state)
-      state = v1.load(self._path(seal['step']), abstract_state)
+      with files.named_errors(self.directory):
+        state = v1.load(self._path(seal['step']), abstract_state)
       arrays = seal_lib.describe(state)
       hurt = [name for name in arrays if arrays[name] != seal['arrays'][name]]
       if not hurt:
         return state, seal['meta']
       self._pass_over(seal['step'], f'{hurt[0]} is not what was saved', say)
 
-  def _path(self, step, suffix=''):
-    return self.directory / f'{step}{suffix}'
+  def _path(self, step):
+    return self.directory / str(step)
+
+  def _entries(self):
+    """{path: whether it is sealed} of what saves have left, in no order."""
+    with files.named_errors(self.directory):
+      try:
+        found = list(self.directory.iterdir())
+      except FileNotFoundError:
+        return {}
+      return {path: path.name.isdecimal() and seal_lib.is_on(path)
+              for path in found if re.fullmatch(r'\d+(\..*)?', path.name)}
 
   def _sound_steps(self):
     """Steps of the checkpoints not known to be damaged, rising."""
-    if not self.directory.is_dir():
-      return []
-    names = (path.name for path in self.directory.iterdir())
-    steps = {int(name) for name in names if name.isdecimal()}
+    steps = {int(path.name) for path, sealed in self._entries().items()
+             if sealed}
     return sorted(steps - self._damaged)
 
   def _partials(self):
-    """What was cut short; Orbax appends to the name while it writes."""
-    return sorted(self.directory.glob(f'[0-9]*{_PARTIAL}*'))
+    """What was cut short."""
+    return sorted(path for path, sealed in self._entries().items()
+                  if not sealed)
 
   def _sweep(self):
     for path in self._partials():  # What resists, the next save sweeps again.
-      shutil.rmtree(path, ignore_errors=True)
+      files.remove_tree(path)
 
   def _delete(self, step):
-    if self._path(step).exists():
-      doomed = self._path(step, f'.deleted{_PARTIAL}')
-      self._path(step).rename(doomed)  # Lest a kill leaves half of it.
-      shutil.rmtree(doomed, ignore_errors=True)
+    seal_lib.remove(self._path(step))
+    files.remove_tree(self._path(step))
 
   def _finish(self, step, response, seal):
     """In the background: makes a save whole, then deletes what is too old."""
-    with self._space_explained(step):
+    with files.named_errors(self.directory), self._space_explained(step):
       response.result()
       if hosts.is_first():
-        partial = self._path(step, _PARTIAL)
-        seal_lib.write(partial, seal)
-        self._delete(step)  # A damaged one; `save` refuses others.
-        partial.rename(self._path(step))
+        seal_lib.write(self._path(step), seal)
         self._damaged.discard(step)
         for old in self._damaged.union(self._sound_steps()[:-self._keep]):
           self._delete(old)
@@ -224,7 +229,7 @@ class Checkpoints:
     steps = self._sound_steps()
     for path in self._partials():
       if int(path.name.split('.')[0]) > max(steps, default=-1):
-        say(f'checkpoint {path} is half-written; passed over')
+        say(f'checkpoint {path} is half-written (it has no SEAL); passed over')
     for step in reversed(steps):
       seal, fault = _read_seal(self._path(step))
       if not fault:
@@ -258,10 +263,11 @@ class Checkpoints:
 
 def _read_seal(folder):
   """(seal, '') of a whole checkpoint, (None, fault) of another."""
-  try:
-    return seal_lib.read(folder), ''
-  except ValueError as error:
-    return None, str(error)
+  with files.named_errors(folder):  # Of a bucket, which are no faults.
+    try:
+      return seal_lib.read(folder), ''
+    except ValueError as error:
+      return None, str(error)
 
 
 def _orbax_options():
@@ -290,7 +296,7 @@ def _worth_logging(record):
 
 
 def write_arrays(
-    folder: pathlib.Path,
+    folder: files.Path,
     arrays: Iterable[tuple[tuple[str, ...], np.ndarray]],
     meta: dict,
     group_bytes: int,
@@ -337,7 +343,7 @@ class Arrays:
       'float32[2, 8]'.
   """
 
-  def __init__(self, folder: pathlib.Path):
+  def __init__(self, folder: files.Path):
     """Opens a checkpoint; process 0 compares every file with the seal.
 
     Raises:

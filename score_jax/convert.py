@@ -64,7 +64,7 @@ def open_source(name: str, stage: str = '') -> Source:
   Raises:
     ValueError: it is not there, damaged, or of no known kind.
   """
-  path = pathlib.Path(name).absolute()
+  path = files.opened(name)
   with new_folder.named_errors(path):
     is_run = path.is_dir() and trained.is_run(path)
   if is_run:
@@ -74,6 +74,7 @@ def open_source(name: str, stage: str = '') -> Source:
                   f'{found.stage} at step {found.step}')
   if stage:
     raise ValueError(f'--stage={stage}: {name} is not the workdir of a run')
+  files.check_on_disk('--from', name)
   if name in variants.PACKAGED:
     path = pathlib.Path(variants.weights_path(name))
   is_orbax = weights.is_converted(path)
@@ -231,6 +232,7 @@ def main():
     raise ValueError(f'--shard_gb={shard_gb} must be a number of GB, '
                      'from 1e-9 (a byte) to 1e9')
   start = time.monotonic()
+  files.check_on_disk('--to', given['to'])
   source = open_source(given['from'], given['stage'] or '')
   output = given['format'] or ('hf' if source.is_orbax else 'orbax')
   to = pathlib.Path(os.path.realpath(given['to']))

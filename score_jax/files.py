@@ -1,22 +1,80 @@
-"""JSON and JSONL files that are whole at all times, and errors that name them.
+"""Files that are whole at all times, on a disk or in a bucket.
 
-A file is written to one side and renamed. A log grows by whole lines; a kill
-can tear its last one, which `read_lines` leaves out.
+On a disk a file is written to one side and renamed. A log grows by whole lines;
+a kill can tear its last one, which `read_lines` leaves out. In a bucket
+(`gs://...`, see `score_jax.buckets`) whatever is written replaces an object.
 """
 
 from collections.abc import Iterator
 import contextlib
+import hashlib
+import io
 import json
 import os
 import pathlib
+import re
+import shutil
+import time
 from typing import Any
 import zipfile
 import zlib
 
+from etils import epath
 import numpy as np
 
+from score_jax import buckets
 
-def write_json(path: pathlib.Path, value: Any):
+Path = pathlib.Path | epath.Path
+"""On a disk, or in a bucket; the methods have the same names."""
+
+_FLUSH_S = 30
+
+
+def folder(name: Path | str) -> Path:
+  """The folder that a flag names; nothing is asked of it.
+
+  Raises:
+    ValueError: the name is of neither a disk nor a bucket.
+  """
+  if buckets.is_in(name):
+    return buckets.folder(name)
+  if re.match(r'\w+:/', str(name)):
+    raise ValueError(f'{name}: name a folder, or gs://BUCKET/RUN')
+  return pathlib.Path(os.path.abspath(name))
+
+
+def opened(name: Path | str, writes: bool = False) -> Path:
+  """Likewise, once it is known that a bucket lets us read, or write, too.
+
+  Raises:
+    ValueError: it does not; or as `folder`.
+  """
+  path = folder(name)
+  if buckets.is_in(path):
+    buckets.check(path, buckets.WRITE if writes else buckets.READ)
+  return path
+
+
+def check_on_disk(what: str, name: str):
+  """ValueError for what is named in a bucket and read as files."""
+  if buckets.is_in(name):
+    raise ValueError(
+        f'{what} {name} is in a bucket, and only runs may be there; copy it: '
+        f'gcloud storage cp --recursive {name} DIR, and name DIR')
+
+
+def on_disk(path: Path) -> pathlib.Path:
+  """A folder; of one in a bucket, where this host keeps what must be files.
+
+  What is put there must have a name that says what is in it: all runs share it.
+  """
+  if not buckets.is_in(path):
+    return path
+  cache = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
+  return pathlib.Path(cache) / 'score_jax'
+
+
+def write_json(path: Path, value: Any):
   """Puts a value in place of a file, indented.
 
   Raises:
@@ -25,53 +83,100 @@ def write_json(path: pathlib.Path, value: Any):
   write_lines(path, [to_json(path, value, indent=2)])
 
 
-def write_lines(path: pathlib.Path, lines: list[str]):
+def write_lines(path: Path, lines: list[str]):
   """Puts lines (without their ends) in place of a file, all at once.
 
   Raises:
     ValueError: it cannot be written.
   """
-  aside = path.with_name(path.name + '.partial')
   with named_errors(path):
-    with open(aside, 'w', encoding='utf-8') as file:
-      file.writelines(line + '\n' for line in lines)
+    write_whole(path, ''.join(line + '\n' for line in lines).encode())
+
+
+def write_whole(path: Path, content: bytes):
+  """Puts bytes in place of a file; what is raised is the system's."""
+  if buckets.is_in(path):
+    buckets.write(path, content)
+    return
+  aside = path.with_name(path.name + '.partial')
+  try:
+    with open(aside, 'wb') as file:
+      file.write(content)
       file.flush()
       os.fsync(file.fileno())
     os.replace(aside, path)
+  except OSError:
+    with contextlib.suppress(OSError):
+      aside.unlink()
+    raise
 
 
-def append_line(path: pathlib.Path, line: str):
-  """Adds a line to a log; it is with the system when this returns.
+class Log:
+  """A file that grows.
 
-  Raises:
-    ValueError: it cannot be written.
+  On a disk, what was appended is with the system. An object cannot grow, so in
+  a bucket it is written anew: by `flush`, and by what is appended half a minute
+  after the last time.
   """
-  with named_errors(path), open(path, 'a', encoding='utf-8') as file:
-    file.write(line + '\n')
+
+  def __init__(self, path: Path):
+    self._path = path
+    self._content = None  # Of an object, once something was appended.
+    self._grown = False
+    self._flushed_at = time.monotonic()
+
+  def append(self, piece: bytes):
+    """Adds to the end.
+
+    Raises:
+      ValueError: it cannot be written.
+    """
+    if not buckets.is_in(self._path):
+      with named_errors(self._path), open(self._path, 'ab') as file:
+        file.write(piece)
+      return
+    if self._content is None:
+      self._content = _read(self._path) or b''
+    self._content += piece
+    self._grown = True
+    if time.monotonic() > self._flushed_at + _FLUSH_S:
+      self.flush()
+
+  def flush(self):
+    """Returns when all that was appended is safe from a kill."""
+    if self._grown:
+      with named_errors(self._path):
+        write_whole(self._path, self._content)
+      self._flushed_at, self._grown = time.monotonic(), False
+
+  def replace(self, lines: list[str]):
+    """Puts lines in place of all that was appended."""
+    write_lines(self._path, lines)
+    self._content, self._grown = None, False
 
 
-def read_json(path: pathlib.Path) -> Any:
+def read_whole(path: Path) -> bytes:
+  """What a file holds; what is raised is the system's."""
+  return buckets.read(path) if buckets.is_in(path) else path.read_bytes()
+
+
+def read_json(path: Path) -> Any:
   """The value in a file; None if there is no file.
 
   Raises:
     ValueError: it cannot be read, or is not JSON.
   """
-  if not path.exists():
-    return None
-  with named_errors(path):
-    return _parse(str(path), path.read_bytes())
+  content = _read(path)
+  return None if content is None else _parse(str(path), content)
 
 
-def read_lines(path: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
+def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
   """The lines of a log, raw and parsed, without a torn last one.
 
   Raises:
     ValueError: it cannot be read, or a line is not a JSON object.
   """
-  if not path.exists():
-    return []
-  with named_errors(path):
-    *lines, _ = path.read_bytes().split(b'\n')  # Each line has an end.
+  *lines, _ = (_read(path) or b'').split(b'\n')  # Each line has an end.
   rows = []
   for number, line in enumerate(lines, 1):
     where = f'{path} line {number}'
@@ -82,39 +187,36 @@ def read_lines(path: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
   return rows
 
 
-def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]):
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]):
   """Puts arrays in place of a file, whose folder is made if need be.
 
   Raises:
     ValueError: it cannot be written.
   """
-  aside = path.with_name(path.name + '.partial')
+  content = io.BytesIO()
+  np.savez_compressed(content, **arrays)
   with named_errors(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(aside, 'wb') as file:
-      np.savez_compressed(file, **arrays)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(aside, path)
+    write_whole(path, content.getvalue())
 
 
-def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray] | None:
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
   """The arrays in a file, by name; None if there is no file.
 
   Raises:
     ValueError: it cannot be read, or is damaged.
   """
-  if not path.exists():
+  content = _read(path)
+  if content is None:
     return None
   try:
-    with named_errors(path), np.load(path) as found:
-      return dict(found)
+    return dict(np.load(io.BytesIO(content)))
   except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
     raise ValueError(f'{path} holds no arrays ({error}); mend or move the file'
                      ) from error
 
 
-def to_json(where: pathlib.Path | str, value: Any, **options) -> str:
+def to_json(where: Path | str, value: Any, **options) -> str:
   """JSON of plain values; floats read back bit for bit.
 
   Raises:
@@ -136,6 +238,14 @@ def flat(tree: Any, path: tuple[str, ...] = ()) -> dict[str, str]:
   return leaves
 
 
+def _read(path) -> bytes | None:
+  with named_errors(path):
+    try:
+      return read_whole(path)
+    except FileNotFoundError:
+      return None
+
+
 def _parse(where, text):
   try:
     return json.loads(text)
@@ -145,12 +255,43 @@ def _parse(where, text):
         f'{where} is not JSON ({error}); mend or move the file') from error
 
 
+def remove_tree(path: Path):
+  """Deletes a folder; what resists stays."""
+  if buckets.is_in(path):
+    with contextlib.suppress(Exception):  # Of many kinds.
+      path.rmtree()
+  else:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def digests(path: Path) -> dict[str, str]:
+  """MD5 in hex of every file in a folder, by its path there."""
+  if buckets.is_in(path):
+    return buckets.digests(path)
+  return {str(file.relative_to(path)): _digest(file)
+          for file in sorted(path.rglob('*')) if file.is_file()}
+
+
+def _digest(path):
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'md5').hexdigest()
+
+
 @contextlib.contextmanager
-def named_errors(path: pathlib.Path) -> Iterator[None]:
-  """Turns an OSError into a ValueError of one line that names the path."""
+def named_errors(
+    path: Path, way_out: str = 'start again with the same --workdir'
+) -> Iterator[None]:
+  """Turns what a system or a bucket raises into a ValueError of one line."""
   try:
     yield
-  except OSError as error:
+  except ValueError:
+    raise
+  except Exception as error:
+    if buckets.is_in(path):  # Of many kinds.
+      what, place = buckets.reason(error), 'bucket'
+    elif isinstance(error, OSError):
+      what, place = error.strerror, 'disk'
+    else:
+      raise
     raise ValueError(
-        f'{path}: {error.strerror}; see to the disk, and start again with the '
-        'same --workdir') from error
+        f'{path}: {what}; see to the {place}, and {way_out}') from error

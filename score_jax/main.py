@@ -9,7 +9,6 @@ of the user are one line (`--v=1` shows the traceback).
 """
 
 import contextlib
-import pathlib
 import re
 import sys
 import traceback
@@ -23,6 +22,7 @@ from ml_collections import config_flags
 from score_jax import compile_cache
 from score_jax import compile_check
 from score_jax import config as config_lib
+from score_jax import files
 from score_jax import hosts
 from score_jax import notice
 from score_jax import pipeline
@@ -36,7 +36,8 @@ _CONFIG = config_flags.DEFINE_config_file(
     'A file of experiments/, with :VARIANT if you like. Its fields are in '
     'score_jax/config.py, its variants in experiments/variants.py.')
 _WORKDIR = flags.DEFINE_string(
-    'workdir', None, 'Where the run is kept; by default runs/NAME.')
+    'workdir', None,
+    'Where the run is kept: DIR, or gs://BUCKET/RUN; by default runs/NAME.')
 _MODE = flags.DEFINE_enum(
     'mode', 'train', ['train', 'eval', 'compile'],
     'Train what is missing, evaluate, or compile for a TPU slice that need not '
@@ -129,7 +130,7 @@ def _run():
 
 def _act():
   config = run_lib.resolved(config_lib.from_dict(_CONFIG.value))
-  folder = pathlib.Path(_WORKDIR.value or f'runs/{config.name}').absolute()
+  folder = files.opened(_WORKDIR.value or f'runs/{config.name}', writes=True)
   if hosts.is_first():
     print(f'workdir: {folder}', flush=True)
   if _MODE.value == 'compile':

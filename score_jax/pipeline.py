@@ -1,11 +1,11 @@
 """Base, Stage I, Stage II: what is missing is run, what is there is skipped."""
 
-import pathlib
 from typing import NamedTuple
 
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import evaluate
+from score_jax import files
 from score_jax import imitate
 from score_jax import train
 from score_jax import types
@@ -124,7 +124,7 @@ def _is_whole(run, stage, found):
 
 
 def _named_stage1(run) -> types.TrainState:
-  folder = pathlib.Path(run.config.stage1.checkpoint)
+  folder = files.opened(run.config.stage1.checkpoint)
   found = _last_state(run, 'stage1', folder)
   if found is None:
     raise ValueError(f'config.stage1.checkpoint: {folder} holds no checkpoint; '

@@ -55,7 +55,7 @@ class Run:
   """
 
   config: config_lib.Config
-  folder: pathlib.Path
+  folder: files.Path
   mesh: Mesh
   states: states_lib.States
   actor: actor_lib.Actor
@@ -67,6 +67,11 @@ class Run:
   def say(self, line: str):
     """One line for the person who watches."""
     self.writer.say(line)
+
+  @property
+  def data(self) -> pathlib.Path:
+    """Where the problems are prepared."""
+    return files.on_disk(self.folder) / 'data'
 
   def settings(
       self, stage: str
@@ -81,13 +86,13 @@ class Run:
       ValueError: some do not, and `config.task.long_prompts` is 'error'.
     """
     if split not in self.splits:
-      found = data.open_split(self.actor.task, split, self.folder / 'data')
+      found = data.open_split(self.actor.task, split, self.data)
       self.splits[split] = self._fitting(list(found), split)
     return self.splits[split]
 
   def transcripts(self) -> list[dict[str, str]]:
     """The base model's corpus, likewise without prompts that do not fit."""
-    rows = list(data.open_transcripts(self.actor.task, self.folder / 'data'))
+    rows = list(data.open_transcripts(self.actor.task, self.data))
     found = [types.Problem(row['id'], row['prompt'], row['answer'])
              for row in rows]
     kept = {problem.id for problem in self._fitting(found, 'base')}
@@ -122,8 +127,11 @@ class Run:
     self.writer.results(results)
 
   def close(self):
-    """Ends the processes that grade."""
-    self.actor.grader.close()
+    """Saves what was logged, and ends the processes that grade."""
+    try:
+      self.writer.flush()
+    finally:
+      self.actor.grader.close()
 
   def checkpoints(self, stage: str) -> checkpoint.Checkpoints:
     """The saved states of a stage."""
@@ -181,8 +189,12 @@ def resolved(config: config_lib.Config) -> config_lib.Config:
   """The config with the sizes of the model that its checkpoint holds.
 
   Raises:
-    ValueError: the file is not there, or not one that can be read.
+    ValueError: the file is in a bucket or not there, or cannot be read.
   """
+  for field, name in (('model.checkpoint', config.model.checkpoint),
+                      ('model.tokenizer', config.model.tokenizer),
+                      ('task.data_dir', config.task.data_dir)):
+    files.check_on_disk(f'config.{field}', name)
   if not config.model.checkpoint:
     return config
   _check_checkpoint(config.model.checkpoint)
@@ -192,7 +204,7 @@ def resolved(config: config_lib.Config) -> config_lib.Config:
 
 def _check_checkpoint(name):
   """ValueError for what is easily taken for a folder of weights."""
-  path = pathlib.Path(name)
+  path = files.folder(name)
   if path.is_dir() and trained.is_run(path):
     raise ValueError(
         f'config.model.checkpoint {name} is of a run; make weights of it: '
@@ -270,7 +282,7 @@ def _check_length(config, actor):
 
 def open_run(
     config: config_lib.Config,
-    folder: pathlib.Path,
+    folder: files.Path,
     stop: shutdown.StopRequest,
     evaluating: bool = False,
 ) -> Run:
@@ -318,10 +330,12 @@ def open_run(
     writer.check_config(record, _NOT_OF_TRAINING)
   else:
     writer.check_config(record)
-  if hosts.is_first():
-    data.prepare(task, folder / 'data', task.splits)
-    if not evaluating or not (folder / 'config.json').exists():
-      writer.config(record)
+  kept = files.on_disk(folder)
+  if hosts.is_first() or kept != folder:  # Each host on a disk of its own.
+    data.prepare(task, kept / 'data', task.splits)
+  if hosts.is_first() and not (
+      evaluating and (folder / 'config.json').exists()):
+    writer.config(record)
   hosts.barrier()
   path = folder / 'config.json'
   if files.read_json(path) != hosts.from_first(lambda: files.read_json(path)):

@@ -1,33 +1,43 @@
 """Seals: how a checkpoint shows that it is whole and unhurt.
 
-A seal is a file in the checkpoint's folder, written last. It holds the SHA-256
-of every other file, so that damage is found before anyone reads wrong numbers
-out of it, and the name, kind and checksum of every array. The checksums are
-made on device: they guard the way from the device to the file and back.
+A seal is a file in the checkpoint's folder, written last and deleted first: a
+folder without it is half-written, or half-deleted. It holds the MD5 of every
+other file, which buckets know of their objects, so that damage is found before
+anyone reads wrong numbers out of it; and the name, kind and checksum of every
+array. The checksums are made on device: they guard the way from the device to
+the file and back.
 """
 
 import hashlib
 import json
-import os
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from score_jax import files
+
 _NAME = 'SEAL'
 
 
-def write(folder: pathlib.Path, content: dict):
-  """Seals a folder: `content` (JSON) and the SHA-256 of every file in it."""
-  files = sorted(path for path in folder.rglob('*') if path.is_file())
-  digests = {str(path.relative_to(folder)): _digest(path) for path in files}
-  body = json.dumps(content | {'files': digests}).encode()
+def is_on(folder: files.Path) -> bool:
+  """Whether a folder has a seal, broken or not."""
+  return (folder / _NAME).exists()
+
+
+def write(folder: files.Path, content: dict):
+  """Seals a folder: `content` (JSON) and the MD5 of every file in it."""
+  body = json.dumps(content | {'files': files.digests(folder)}).encode()
   own_digest = hashlib.sha256(body).hexdigest().encode()
-  (folder / _NAME).write_bytes(own_digest + b'\n' + body)
+  files.write_whole(folder / _NAME, own_digest + b'\n' + body)
 
 
-def read(folder: pathlib.Path) -> dict:
+def remove(folder: files.Path):
+  """Takes the seal away, which says that the rest may be gone."""
+  (folder / _NAME).unlink(missing_ok=True)
+
+
+def read(folder: files.Path) -> dict:
   """The content of a seal, after comparing every file with it.
 
   Raises:
@@ -35,24 +45,22 @@ def read(folder: pathlib.Path) -> dict:
       the message is a few words that name the file.
   """
   try:
-    own_digest, _, body = (folder / _NAME).read_bytes().partition(b'\n')
+    own_digest, _, body = files.read_whole(folder / _NAME).partition(b'\n')
     if hashlib.sha256(body).hexdigest().encode() != own_digest:
       raise ValueError(f'{_NAME} has changed')
-    content = json.loads(body)
-    for name, digest in content['files'].items():
-      if _digest(folder / name) != digest:
-        raise ValueError(f'{name} has changed')
+    content, found = json.loads(body), files.digests(folder)
   except FileNotFoundError as error:
-    name = os.path.relpath(error.filename, folder)
-    raise ValueError(f'{name} is missing') from error
+    raise ValueError(f'{_NAME} is missing') from error
   except OSError as error:
+    if error.filename is None:  # Of a bucket, and no fault of the file's.
+      raise
     raise ValueError(f'{error.filename}: {error.strerror}') from error
+  for name, digest in content['files'].items():
+    if name not in found:
+      raise ValueError(f'{name} is missing')
+    if found[name] != digest:
+      raise ValueError(f'{name} has changed')
   return content
-
-
-def _digest(path):
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def named(tree: Any) -> dict[str, Any]:

@@ -254,6 +254,7 @@ def loop(
         last, stopping = step + 1 == steps, hosts.any_of(run.stop.requested)
         if (last or stopping
             or (step + 1) % run.config.checkpoints.every == 0):
+          run.writer.flush()  # First, since a run goes on from a checkpoint.
           checkpoints.save(step + 1, _on_devices(run, stage, state),
                            {'stage': stage, 'wall_s': wall_s})
           _warn_of_collapse(run, stage, step + 1, row, bar)

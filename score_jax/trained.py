@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +31,7 @@ class Trained(NamedTuple):
   step: int
 
 
-def is_run(path: pathlib.Path) -> bool:
+def is_run(path: files.Path) -> bool:
   """Whether `path` is a workdir, or the checkpoints of a stage in one."""
   return (path / 'checkpoints').is_dir() or _is_stage(path)
 
@@ -41,7 +40,7 @@ def _is_stage(path):
   return path.name in config_lib.STAGES and path.parent.name == 'checkpoints'
 
 
-def open_trained(path: pathlib.Path, stage: str = '') -> Trained:
+def open_trained(path: files.Path, stage: str = '') -> Trained:
   """Opens the newest checkpoint of a stage.
 
   Args:

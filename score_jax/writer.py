@@ -44,12 +44,14 @@ class Writer:
 
   def __init__(
       self,
-      workdir: str | pathlib.Path,
+      workdir: str | files.Path,
       say: Callable[[str], None] = print,
   ):
-    self.workdir = pathlib.Path(workdir).absolute()
+    self.workdir = files.folder(workdir)
     self._writes = hosts.is_first()
     self.say = say if self._writes else lambda line: None
+    self._logs = {name: files.Log(self.workdir / name)
+                  for name in (_METRICS, _TIMINGS)}
     self._boards = {
         stage: board.Board(self.workdir / 'tensorboard' / stage, stage)
         for stage in config_lib.STAGES
@@ -81,8 +83,13 @@ class Writer:
       return
     row = {key: _number(stage, step, key, row[key]) for key in sorted(row)}
     line = files.to_json(name, {'stage': stage, 'step': step} | row)
-    files.append_line(self.workdir / name, line)
+    self._logs[name].append(f'{line}\n'.encode())
     self._boards[stage].scalars(step, row)
+
+  def flush(self):
+    """Returns when all that was logged is safe from a kill."""
+    for log in (*self._logs.values(), *self._boards.values()):
+      log.flush()
 
   def rewind(self, stage: str, step: int):
     """Forgets what was logged after a step, before the run goes on from there.
@@ -94,9 +101,10 @@ class Writer:
     if not self._writes:
       return
     later = config_lib.STAGES[config_lib.STAGES.index(stage) + 1 :]
-    for path in (self.workdir / _METRICS, self.workdir / _TIMINGS):
+    for name, log in self._logs.items():
+      path = self.workdir / name
       if path.exists():
-        files.write_lines(path, [
+        log.replace([
             line for line, row in files.read_lines(path)
             if _stage(path, row) not in later
             and (row['stage'] != stage or row['step'] <= step)

@@ -214,7 +214,7 @@ def test_the_next_save_replaces_what_was_damaged(two, tmp_path, step):
 
 def test_half_written_save_is_passed_over_and_can_be_repeated(two, tmp_path):
   folder = shutil.copytree(two, tmp_path / 'c')
-  for name in ('3.partial', '3.partial.orbax-checkpoint-tmp'):
+  for name in ('3', '3.orbax-checkpoint-tmp'):
     shutil.copytree(folder / '2' / 'state', folder / name / 'state')
   (_, meta), said = restore(folder)
   assert meta['at'] == 2
@@ -227,7 +227,7 @@ def test_half_written_save_is_passed_over_and_can_be_repeated(two, tmp_path):
 
 
 def test_a_first_save_cut_short_loses_nothing(two, tmp_path):
-  shutil.copytree(two / '1', tmp_path / '1.partial')
+  shutil.copytree(two / '1', tmp_path / '1.orbax-checkpoint-tmp')
   found, said = restore(tmp_path)
   assert found is None
   assert len(said) == 1 and 'half-written' in said[0]
@@ -257,13 +257,13 @@ def test_old_ones_stay_until_the_new_one_is_whole(two, tmp_path, monkeypatch):
   seen = []
   write = seal.write
 
-  def watched(partial, content):
+  def watched(new, content):
     seen.append(sorted(p.name for p in folder.iterdir()))
-    write(partial, content)
+    write(new, content)
 
   monkeypatch.setattr(seal, 'write', watched)
   save_steps(folder, [3], keep=1)
-  assert seen == [['1', '2', '3.partial']]
+  assert seen == [['1', '2', '3']]
   assert [p.name for p in folder.iterdir()] == ['3']
 
 

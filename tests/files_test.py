@@ -49,8 +49,8 @@ def test_no_moment_without_a_whole_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize('torn', ['{"a": 3', '{"a": 3}', ' '])
 def test_a_line_without_its_end_is_left_out(tmp_path, torn):
   path = tmp_path / 'x.jsonl'
-  files.append_line(path, '{"a": 1}')
-  files.append_line(path, '{"a": 2}')
+  files.Log(path).append(b'{"a": 1}\n')
+  files.Log(path).append(b'{"a": 2}\n')
   with open(path, 'a', encoding='utf-8') as file:
     file.write(torn)
   assert files.read_lines(path) == [
@@ -79,7 +79,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
 
 def test_a_folder_in_the_way_is_named(tmp_path):
   with pytest.raises(ValueError, match=f'^{tmp_path}: Is a directory'):
-    files.append_line(tmp_path, 'x')
+    files.Log(tmp_path).append(b'x')
 
 
 def test_json_that_nests_without_end_is_one_line(tmp_path):

@@ -11,7 +11,7 @@ import score_jax
 
 ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
-    'config types keys files new_folder door hosts',
+    'config types keys buckets files new_folder door hosts',
     'grading datasets tasks text data',
     'sharding rows models',
     'rollout',

@@ -1,22 +1,17 @@
 """Runs that are stopped, killed or out of disk go on as if nothing had been."""
 
-import json
 import os
 import pathlib
 import random
-import re
 import signal
 import subprocess
 import sys
 import time
-import warnings
 
-import jax
-import numpy as np
-from orbax.checkpoint import v1
 import pytest
 
 from tests import door
+from tests import same_run
 
 ROOT = pathlib.Path(__file__).parent.parent
 FULL = 'No space left on device'
@@ -32,35 +27,6 @@ def _start(finished, tmp_path):
   """Starts the command in a new workdir, where a fault may happen."""
   return lambda fault=None: door.call(
       [*door.TINY, f'--workdir={tmp_path}'], finished.parent, fault)
-
-
-def _same(workdir, finished):
-  """That two finished workdirs hold the same, and nothing is left over."""
-  for name in ('metrics.jsonl', 'transcripts.jsonl'):
-    assert (workdir / name).read_bytes() == (finished / name).read_bytes()
-  stages = lambda folder: json.loads(
-      (folder / 'results.json').read_text())['stages']
-  assert stages(workdir) == stages(finished)
-  for path in finished.glob('checkpoints/*/*'):
-    mine, theirs = _arrays(workdir / path.relative_to(finished)), _arrays(path)
-    assert jax.tree.structure(mine) == jax.tree.structure(theirs)
-    for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs)):
-      assert a.dtype == b.dtype
-      np.testing.assert_array_equal(a, b)
-  assert names(workdir) == names(finished)
-
-
-def _arrays(path):
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')  # It is restored as it was sharded.
-    return jax.device_get(v1.load(path))
-
-
-def names(workdir):
-  """Files, without those whose names depend on clock, contents or chance."""
-  # TFDS never reads what an interrupted preparation leaves, nor deletes it.
-  return {name for name in door.tree(workdir)
-          if not re.search('^tensorboard|/d/|/incomplete[.]', name)}
 
 
 def _last_line(ended):
@@ -94,20 +60,20 @@ def test_sigterm_saves_and_the_same_command_goes_on(start, tmp_path, finished):
 
 def test_killed_between_and_inside_of_writes(start, tmp_path, finished):
   for fault in (
-      ('problem_set', 1), ('metrics.jsonl$', 3), (r'base/4\.partial.*META', 1),
-      (r'stage1/2\.partial/SEAL', 1), ('transcripts.jsonl.partial', 1),
+      ('problem_set', 1), ('metrics.jsonl$', 3), (r'base/4\..*META', 1),
+      ('stage1/2/SEAL', 1), ('transcripts.jsonl.partial', 1),
       ('results.json.partial', 1)):
     ended = start(door.Fault(*fault, signal.SIGKILL))
     assert ended.code == -signal.SIGKILL, (fault, ended)
   assert start().code == 0
-  _same(tmp_path, finished)
+  same_run.check(tmp_path, finished)
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(start, tmp_path, finished):
   ended = start(door.Fault('metrics.jsonl$', 6))  # Stage I, step 2.
   assert ended.code == 2
   assert f'{tmp_path}/metrics.jsonl: {FULL}' in _last_line(ended)
-  ended = start(door.Fault(r'stage1/3\.partial'))
+  ended = start(door.Fault(r'stage1/3\.'))
   assert ended.code == 2
   line = _last_line(ended)
   for words in ('the checkpoint of step 3 could not be saved',
@@ -117,7 +83,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(start, tmp_path, finished):
   ended = start()
   assert ended.code == 0, ended.err
   assert 'stage1: goes on from step 2\n' in ended.out
-  _same(tmp_path, finished)
+  same_run.check(tmp_path, finished)
 
 
 def _command(workdir, cache):
@@ -134,14 +100,19 @@ def _command(workdir, cache):
         cwd=ROOT, env=environ, stdout=log, stderr=subprocess.STDOUT)
 
 
+def _unsealed(workdir, stage='*'):
+  """Whether a save or a delete is under way, or was cut short."""
+  return any(not (path / 'SEAL').exists()
+             for path in workdir.glob(f'checkpoints/{stage}/*'))
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments(tmp_path):
   whole, workdir, cache = (tmp_path / name for name in ('a', 'b', 'cache'))
   assert _command(whole, cache).wait() == 0
   log = pathlib.Path(f'{workdir}.log')
   logged = lambda words: lambda: words in log.read_text()
-  half = lambda stage: lambda: any(
-      (workdir / 'checkpoints' / stage).glob('*.partial*'))
+  half = lambda stage: lambda: _unsealed(workdir, stage)
   moments = [
       logged('workdir:'), logged('base 2/8'), half('base'),
       logged('evaluate base'), logged('stage1 1/8'), half('stage1'),
@@ -156,10 +127,10 @@ def test_killed_at_random_moments(tmp_path):
     time.sleep(rng.choice((0.0, 0.0, rng.uniform(0, 0.5))))
     process.kill()
     kills += process.wait() == -signal.SIGKILL
-    torn += any(workdir.glob('checkpoints/*/*.partial*'))
+    torn += _unsealed(workdir)
   assert kills > 6 and torn
   assert _command(workdir, cache).wait() == 0, log.read_text()
-  _same(workdir, whole)
+  same_run.check(workdir, whole)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from score_jax import seal
 from score_jax import watch
 from score_jax.tasks import chain
 from tests import door
-from tests import interrupt_test
+from tests import same_run
 
 _ARGS = (
     *door.TINY, '--config.mesh.data=1', '--config.mesh.fsdp=4',
@@ -94,10 +94,10 @@ def test_two_processes_are_one(tmp_path):
   assert graded >= 4
   assert (one / 'transcripts.jsonl').read_bytes() == (
       two / 'transcripts.jsonl').read_bytes()
-  of_another = {name for name in interrupt_test.names(two)
+  of_another = {name for name in same_run.names(two)
                 if 'process_1' in name}
-  assert of_another and interrupt_test.names(one) == (
-      interrupt_test.names(two) - of_another)
+  assert of_another and same_run.names(one) == (
+      same_run.names(two) - of_another)
   for path in one.glob('checkpoints/*/*'):
     mine = checkpoint.Arrays(path)
     theirs = checkpoint.Arrays(two / path.relative_to(one))

@@ -5,13 +5,11 @@
 Exit codes: 0 done; 2 bad input, in one line (`--v=1` shows the traceback).
 """
 
-import contextlib
-import os
-import pathlib
 
 from absl import flags
 
 from score_jax import door
+from score_jax import files
 from score_jax.report import page
 from score_jax.report import runs as runs_lib
 
@@ -28,7 +26,7 @@ def main(*folders: str):
     raise ValueError('name the --workdir of a run, or of several: python -m '
                      'score_jax.report WORKDIR [WORKDIR...]')
   runs = runs_lib.read(folders)
-  out = pathlib.Path(flags.FLAGS.out or runs[0].folder / 'report.html')
+  out = files.folder(flags.FLAGS.out or runs[0].folder / 'report.html')
   size = _write(out, page.page(runs))
   print(f'{out}: {size / 1e6:.1f} MB')
 
@@ -38,16 +36,8 @@ def _write(out, text) -> int:
   if out.exists() and not out.is_file():  # A folder, or a device.
     raise ValueError(f'{out} is not a file; name another with --out=FILE')
   content = text.encode()
-  aside = out.with_name(out.name + '.partial')
-  try:
-    aside.write_bytes(content)
-    os.replace(aside, out)
-  except OSError as error:
-    raise ValueError(f'{out}: {error.strerror}; name another file with '
-                     '--out=FILE') from error
-  finally:
-    with contextlib.suppress(OSError):
-      aside.unlink()
+  with files.named_errors(out, 'name another file with --out=FILE'):
+    files.write_whole(out, content)
   return len(content)
 
 

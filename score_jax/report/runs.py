@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import dataclasses
-import pathlib
 from typing import Any
 
 from score_jax import config as config_lib
@@ -26,7 +25,7 @@ class Run:
     transcripts: the lines of `transcripts.jsonl`; may be empty.
   """
 
-  folder: pathlib.Path
+  folder: files.Path
   label: str
   record: dict[str, Any]
   logged: dict[str, list[dict[str, Any]]]
@@ -41,7 +40,7 @@ def read(folders: Sequence[str]) -> list[Run]:
     ValueError: a folder is no run, is named twice, or a file in it is damaged.
       A torn last line is not: a run that goes on may have one.
   """
-  paths = [pathlib.Path(folder).resolve() for folder in folders]
+  paths = [files.opened(folder) for folder in folders]
   for path in paths:
     if paths.count(path) > 1:
       raise ValueError(f'{path} is named twice; name each run once')
@@ -51,7 +50,7 @@ def read(folders: Sequence[str]) -> list[Run]:
 
 
 @contextlib.contextmanager
-def expected(path: pathlib.Path) -> Iterator[None]:
+def expected(path: files.Path) -> Iterator[None]:
   """Turns what a file of another shape makes fail into a line that names it."""
   try:
     yield

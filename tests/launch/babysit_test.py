@@ -39,7 +39,7 @@ def test_the_dead_slices_are_deleted_before_the_same_run_goes_on(laptop, gone):
       'create', *START, 'delete', 'create', *START, 'rsync']
   first, second = [call for call in gcloud.calls if 'on_vm.sh start r1' in
                    ' '.join(call)]
-  assert first == second and '--workdir=/mnt/score_jax/runs/r1' in first[-1]
+  assert first == second and '--workdir=gs://b/runs/r1' in first[-1]
 
 
 def test_slices_that_somebody_else_made_are_not_deleted(laptop, capsys):

@@ -57,7 +57,7 @@ def test_run_starts_the_same_on_all_hosts_and_joins_them(dry):
   [line] = dry('run', CONFIG, '--run=r1', '--bucket=b')
   assert line == (
       f"{QUEUED} ssh tpu1 --node=all --worker=all '--command={start} "
-      "--workdir=/mnt/score_jax/runs/r1 --distributed'")
+      "--workdir=gs://b/runs/r1 --distributed'")
   [line] = dry('run', CONFIG, '--run=r1', '--type=v6e-8')  # One host.
   assert line.endswith("--workdir=/mnt/score_jax/runs/r1'")
   [line] = dry('run', CONFIG, '--type=v6e-8', '--node-count=2', '--shared=/n')

@@ -81,7 +81,7 @@ def test_setup_installs_the_commit_and_mounts_the_bucket_as_a_service(host):
   host.call('setup', '/mnt/x', 'b')
   calls = host.calls
   assert f'clone -q score_jax.bundle {host.home}/score_jax' in calls
-  assert f'-e {host.home}/score_jax[tpu]' in calls
+  assert f'-e {host.home}/score_jax[tpu,gcs]' in calls
   assert '--unit=score_jax_bucket' in calls
   assert calls.endswith('--rename-dir-limit=100000 b /mnt/x\n')
   host.call('setup', '/mnt/x', 'b')  # Again, on a host that is set up.

@@ -157,7 +157,7 @@ def test_out_names_another_file(tmp_path):
     (['a', '--out=nowhere/r.html'], 'nowhere/r.html: No such file or'),
     (['a', '--out=a'], 'a is not a file; name another with --out=FILE'),
     (['a', '--out=config.json/r.html'], 'config.json/r.html: Not a directory'),
-    (['a', '--out=.'], '. is not a file; name another with --out=FILE'),
+    (['a', '--out=.'], ' is not a file; name another with --out=FILE'),
     (['damaged'], 'damaged/metrics.jsonl line 1 is not JSON'),
 ])
 def test_bad_input_is_one_line(tmp_path, monkeypatch, args, message):

@@ -1,0 +1,90 @@
+"""A run in a bucket: killed anywhere, it ends like one on a disk."""
+
+import random
+import re
+import shutil
+import signal
+
+import pytest
+
+from score_jax import seal
+from tests import door
+from tests import fake_bucket
+from tests import same_run
+
+
+@pytest.fixture(name='server')
+def _server():
+  server = fake_bucket.Server('bucket')
+  yield server
+  server.close()
+
+
+@pytest.fixture(name='finished')
+def _finished(tmp_path_factory):
+  return door.finished(tmp_path_factory.getbasetemp())[0]
+
+
+@pytest.fixture(name='start')
+def _start(server, finished, tmp_path):
+  """Runs the command in the bucket, to its end or until it is killed."""
+  environ = server.environ | {'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+
+  def start(pattern=None, time=1):
+    folder = finished.parent
+    running = door.Running(
+        [*door.TINY, '--workdir=gs://bucket/runs/a'], folder,
+        folder.parent / 'compiled', None, 1, environ)
+    writes = 0
+
+    def kill(name):  # Before the TIME-th write of what fits the pattern.
+      nonlocal writes
+      writes += pattern is not None and re.search(pattern, name) is not None
+      if writes >= time:
+        running.kill(signal.SIGKILL)
+        raise OSError('its writer is gone')
+
+    server.before_write = kill
+    return running.wait()
+
+  return start
+
+
+@pytest.fixture(name='check')
+def _check(server, finished, tmp_path):
+  """That the run in the bucket is the same as one on a disk."""
+
+  def check():
+    workdir = tmp_path / 'fetched'
+    for name, content in server.files('bucket', 'runs/a').items():
+      (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+      (workdir / name).write_bytes(content)
+    shutil.copytree(finished / 'data', workdir / 'data')  # Not in the bucket.
+    same_run.check(workdir, finished)
+    for folder in workdir.glob('checkpoints/*/*'):
+      seal.read(folder)
+
+  return check
+
+
+def test_killed_at_writes_of_all_kinds(start, check):
+  for fault in (
+      ('base/2/state/', 3), ('base/4/SEAL',), ('stage1/2/commit_success',),
+      ('metrics.jsonl', 2), ('transcripts.jsonl',)):
+    ended = start(*fault)
+    assert ended.code == -signal.SIGKILL, (fault, ended)
+  ended = start()
+  assert ended.code == 0, ended.err
+  check()
+
+
+@pytest.mark.slow
+def test_killed_at_random_writes(start, check):
+  rng = random.Random(0)
+  kills = 0
+  for _ in range(12):
+    kills += start('', rng.randint(1, 60)).code == -signal.SIGKILL
+  assert kills > 6
+  ended = start()
+  assert ended.code == 0, ended.err
+  check()
