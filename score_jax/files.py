@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import tempfile
 import time
 from typing import Any
 import zipfile
@@ -53,6 +54,25 @@ def opened(name: Path | str, writes: bool = False) -> Path:
   if buckets.is_in(path):
     buckets.check(path, buckets.WRITE if writes else buckets.READ)
   return path
+
+
+@contextlib.contextmanager
+def made_on_disk(path: Path) -> Iterator[pathlib.Path]:
+  """A folder for files that a library makes on a disk, and are for `path`.
+
+  Raises:
+    ValueError: they cannot be written there.
+  """
+  if not buckets.is_in(path):
+    yield path
+    return
+  with tempfile.TemporaryDirectory() as made:
+    try:
+      yield pathlib.Path(made)
+    finally:
+      with named_errors(path):
+        for name in digests(pathlib.Path(made)):
+          write_whole(path / name, pathlib.Path(made, name).read_bytes())
 
 
 def check_on_disk(what: str, name: str):

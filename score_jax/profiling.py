@@ -3,18 +3,18 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
-import pathlib
 
 import jax
 
 from score_jax import config as config_lib
+from score_jax import files
 
 
 def traced(
     config: config_lib.Config,
     stage: str,
     steps: range,
-    folder: pathlib.Path,
+    folder: files.Path,
     say: Callable[[str], None],
 ) -> Iterator[int]:
   """The steps, with those that `config.profile` asks for traced.
@@ -59,12 +59,13 @@ def _trace(folder, name, say) -> Iterator[None]:
   options = jax.profiler.ProfileOptions()
   options.session_id = name
   options.python_tracer_level = 0  # Every call of Python would bury the rest.
-  jax.profiler.start_trace(folder, profiler_options=options)
-  try:
-    yield
-  finally:
+  with files.made_on_disk(folder) as made:
+    jax.profiler.start_trace(made, profiler_options=options)
     try:
-      jax.profiler.stop_trace()
-      say(f'profile: {folder}/plugins/profile/{name}')
-    except jax.errors.JaxRuntimeError as error:  # The disk is full.
-      say(f'profile: not written: {str(error).splitlines()[0]}')
+      yield
+    finally:
+      try:
+        jax.profiler.stop_trace()
+        say(f'profile: {folder}/plugins/profile/{name}')
+      except jax.errors.JaxRuntimeError as error:  # The disk is full.
+        say(f'profile: not written: {str(error).splitlines()[0]}')

@@ -1,5 +1,7 @@
 """A run in a bucket: killed anywhere, it ends like one on a disk."""
 
+import functools
+import os
 import random
 import re
 import shutil
@@ -25,16 +27,22 @@ def _finished(tmp_path_factory):
   return door.finished(tmp_path_factory.getbasetemp())[0]
 
 
+def _goes_there(server, tmp_path):
+  """What each process does before the command."""
+  cache = {'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+  return functools.partial(os.environ.update, server.environ | cache)
+
+
 @pytest.fixture(name='start')
 def _start(server, finished, tmp_path):
   """Runs the command in the bucket, to its end or until it is killed."""
-  environ = server.environ | {'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+  goes_there = _goes_there(server, tmp_path)
 
   def start(pattern=None, time=1):
     folder = finished.parent
     running = door.Running(
         [*door.TINY, '--workdir=gs://bucket/runs/a'], folder,
-        folder.parent / 'compiled', None, 1, environ)
+        folder.parent / 'compiled', None, 1, goes_there)
     writes = 0
 
     def kill(name):  # Before the TIME-th write of what fits the pattern.
@@ -88,3 +96,20 @@ def test_killed_at_random_writes(start, check):
   ended = start()
   assert ended.code == 0, ended.err
   check()
+
+
+@pytest.mark.slow
+def test_two_processes_keep_one_run_in_a_bucket(server, tmp_path):
+  for number, (where, prepare) in enumerate((
+      (tmp_path / 'disk', None),
+      ('gs://bucket/runs/a', _goes_there(server, tmp_path)))):
+    ended = door.call_several(
+        [*door.TINY, f'--workdir={where}'], tmp_path / str(number), 2, 1,
+        prepare=prepare)
+    assert [one.code for one in ended] == [0, 0], ended
+  there = server.files('bucket', 'runs/a')
+  for name in ('metrics.jsonl', 'transcripts.jsonl'):
+    assert there[name] == (tmp_path / 'disk' / name).read_bytes()
+  assert {name for name in there if name.endswith('/SEAL')} == {
+      str(path.relative_to(tmp_path / 'disk'))
+      for path in tmp_path.glob('disk/checkpoints/*/*/SEAL')}

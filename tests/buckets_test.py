@@ -366,6 +366,14 @@ def test_data_is_kept_on_the_disk_of_each_host(monkeypatch, tmp_path, folder):
   assert files.on_disk(folder) == pathlib.Path.home() / '.cache' / 'score_jax'
 
 
+def test_what_libraries_make_on_a_disk_gets_there(place):
+  with pytest.raises(ZeroDivisionError), files.made_on_disk(place) as made:
+    (made / 'sub').mkdir(parents=True)
+    (made / 'sub' / 'trace').write_bytes(b'1')
+    raise ZeroDivisionError
+  assert (place / 'sub' / 'trace').read_bytes() == b'1'
+
+
 def test_weights_in_a_bucket_are_not_converted(folder):
   files.write_whole(folder / 'model.safetensors', b'x')
   with pytest.raises(ValueError, match='^--from gs://bucket/.* copy it'):
