@@ -17,9 +17,8 @@ def products(model: ModelConfig) -> list[tuple[int, int]]:
 
 def prefill_flops(model: ModelConfig, rows: int, tokens: int) -> float:
   """Of all layers, for whole prompts; no token is scored."""
-  pairs = tokens * (tokens + 1) / 2
   return rows * (2 * arithmetic.block_weights(model) * tokens
-                 + arithmetic.pair_flops(model) * pairs)
+                 + arithmetic.attention(model, tokens))
 
 
 def decode_s(
@@ -37,9 +36,10 @@ def decode_s(
   """
   D, V = model.width, model.vocab_size
   weights = arithmetic.block_weights(model) + D * V
+  pair = model.num_layers * arithmetic.pair_flops(model)
   seconds = 0.0
   for seen in range(prompt + 1, prompt + tokens + 1):
-    flops = rows * (2 * weights + arithmetic.pair_flops(model) * seen)
+    flops = rows * (2 * weights + pair * seen)
     cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * seen
     seconds += max(flops / flops_per_s,
                    4 * (weights + rows * cache) / bytes_per_s)

@@ -43,7 +43,8 @@ def update_flops(
   Forward, once more where layers are recomputed, and twice backward for the
   policy; forward for the reference. Scores over the vocabulary are computed
   again in the backward pass, the reference's too. Attention is counted over
-  causal pairs, half of what plain attention computes.
+  causal pairs that are in the window, if any: less than half of what plain
+  attention computes.
 
   Args:
     config: of the run.
@@ -52,10 +53,9 @@ def update_flops(
   model, layout = config.model, layout or layout_of(config)
   rows = config.rollout.prompts * config.rollout.samples
   passes = (3 if model.remat == 'none' else 4) + 1
-  pairs = layout.slots * (layout.slots + 1) / 2
   return rows * (
       passes * (2 * block_weights(model) * layout.slots
-                + pair_flops(model) * pairs)
+                + attention(model, layout.slots))
       + 6 * 2 * model.width * model.vocab_size * sum(layout.attempts))
 
 
@@ -64,10 +64,9 @@ def sampler_flops(config: config_lib.Config, prompts: int, samples: int):
   model, layout = config.model, layout_of(config)
   rows, prompt = prompts * samples, layout.prompt
   read = layout.slots - prompt
-  pairs = read * (prompt + layout.slots + 1) / 2
-  once = prompt * (prompt + 1) / 2
+  once = attention(model, prompt)
   return (2 * block_weights(model) * (prompts * prompt + rows * read)
-          + pair_flops(model) * (prompts * once + rows * pairs)
+          + prompts * once + rows * (attention(model, layout.slots) - once)
           + rows * sum(layout.attempts) * 2 * model.width * model.vocab_size)
 
 
@@ -78,6 +77,26 @@ def block_weights(model: config_lib.ModelConfig) -> int:
              if path[-1].key == 'kernel')
 
 
+def local_and_global(model: config_lib.ModelConfig) -> tuple[int, int]:
+  """Layers that have a window, and layers that see all."""
+  far = model.num_layers // model.global_every
+  return model.num_layers - far, far
+
+
+def attention(model: config_lib.ModelConfig, slots: int) -> float:
+  """FLOPs of all layers over the pairs of so many slots of a row."""
+  pairs = sum(
+      layers * _pairs(slots, window) for layers, window in
+      zip(local_and_global(model), (model.window, slots)))
+  return pair_flops(model) * pairs
+
+
 def pair_flops(model: config_lib.ModelConfig) -> int:
-  """Of a pair of a query and a key, in all layers."""
-  return 4 * model.num_layers * model.num_heads * model.head_dim
+  """Of a pair of a query and a key, in one layer."""
+  return 4 * model.num_heads * model.head_dim
+
+
+def _pairs(slots, window):
+  """Pairs of a slot and one in its window, itself and those before it."""
+  near = min(slots, window)
+  return near * (near + 1) / 2 + (slots - near) * near

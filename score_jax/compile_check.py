@@ -58,8 +58,10 @@ def measure(
       result |= {'fits': False, 'faults': [], 'reason': _reason(error)}
     else:
       result |= _memory(program, compiled, hbm)
-      result |= _costs(program, text.read(compiled.as_text()), config, mesh,
-                       chip)
+      # What conditionals choose is attention with a window or without.
+      module = text.read(compiled.as_text(),
+                         arithmetic.local_and_global(config.model))
+      result |= _costs(program, module, config, mesh, chip)
     largest = [] if result['fits'] else largest_buffers(pathlib.Path(folder))
   return result | {'largest': largest, 'compile_s': time.monotonic() - began}
 

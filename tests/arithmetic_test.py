@@ -46,6 +46,22 @@ def test_the_flops_of_an_update_by_hand():
       kept) == rows * forward
 
 
+def test_a_window_leaves_pairs_out_of_local_layers():
+  # Layers 1 and 2 of 3 see 20 slots, the third all: it divides by 3.
+  changes = {'num_layers': 3, 'global_every': 3, 'window': 20}
+  far = small_config(model=MODEL | {'num_layers': 3})
+  near = small_config(model=MODEL | changes)
+  heads = 4 * 4 * 128
+  pairs = lambda first, last: sum(
+      t - min(t, 20) for t in range(first, last + 1))
+  of = arithmetic.update_flops
+  assert of(far) - of(near) == 16 * 5 * 2 * heads * pairs(1, 129)
+  of = lambda config: arithmetic.sampler_flops(config, 1, 2)
+  assert of(far) - of(near) == 2 * heads * 2 * pairs(17, 129)
+  wide = small_config(model=MODEL | changes | {'window': 129})
+  assert of(wide) == of(far)
+
+
 def test_the_flops_of_a_sampler_by_hand():
   weights = 2 * (256 * 512 * 2 + 256 * 256 * 2 + 3 * 256 * 512)
   # A prompt of 16, read once; then each of 2 rows reads tokens 17 to 129.

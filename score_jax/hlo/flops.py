@@ -72,15 +72,18 @@ def _convolution_flops(rest, out, left, right) -> float:
 def _kernel_flops(products, rest) -> float:
   """Of a causal kernel, which computes whole blocks on and below the diagonal.
 
-  Its first operand is the grid of blocks; the first of floating point is the
-  queries, [rows, heads, slots, head size], without a single row.
+  With a window it computes those alone that are near. Its first operand is the
+  grid of blocks, as wide as the most of them that one has to do with; the first
+  of floating point is the queries, [rows, heads, slots, head size], without a
+  single row.
   """
   given = text.arrays(
       re.search(r'operand_layout_constraints=\{(.*?\})\}', rest).group(1))
-  blocks = max(given[0][1])
+  near, blocks = sorted(given[0][1][-2:])
   *rows, slots, head_dim = next(
       sizes for dtype, sizes in given if dtype in ('bf16', 'f32'))
-  pairs = slots**2 * (blocks + 1) / (2 * blocks)
+  computed = near * (near + 1) / 2 + (blocks - near) * near
+  pairs = computed * (slots / blocks)**2
   return 2.0 * products * math.prod(rows) * pairs * head_dim
 
 

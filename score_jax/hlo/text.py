@@ -51,10 +51,16 @@ class Module:
   inner: frozenset[str]
 
 
-def read(text: str) -> Module:
-  """The program of an HLO text."""
+def read(text: str, taken: tuple[int, ...] = ()) -> Module:
+  """The program of an HLO text.
+
+  Args:
+    text: as the compiler prints it.
+    taken: how often each branch of a conditional is taken, in proportion;
+      where there are not as many branches, each counts as always taken.
+  """
   entry, computations = _parse(text)
-  times, unknown = runs(computations, entry)
+  times, unknown = runs(computations, entry, taken)
   inner = {name for instructions in computations.values()
            for one in instructions if one.op not in _OUTER
            for name in called(one)}
@@ -118,7 +124,9 @@ def layouts(shape: str) -> list[tuple[int, str]]:
 
 
 def runs(
-    computations: dict[str, list[Instruction]], start: str
+    computations: dict[str, list[Instruction]],
+    start: str,
+    taken: tuple[int, ...] = (),
 ) -> tuple[dict[str, int], int]:
   """How often each runs of one run of `start`, and loops of unknown length."""
   times, unknown = collections.Counter(), 0
@@ -136,7 +144,12 @@ def runs(
             for part in ('condition', 'body'))
         trips = _trips(condition, body)
         unknown += trips is None
-      for other in called(one):
+      others = called(one)
+      if one.op == 'conditional' and len(others) == len(taken):
+        for other, part in zip(others, taken):
+          visit(other, round(count * part / sum(taken)))
+        continue
+      for other in others:
         visit(other, count * (trips or 1))
 
   visit(start, 1)

@@ -47,3 +47,12 @@ def test_an_attention_kernel_counts_the_blocks_that_it_computes():
                      'dq_no_residuals': 3 * product, 'dkv': 4 * product}
   assert flops.flops(kernel('splash_mha_dkv', '')) == 4 * product / 3
   assert flops.flops(kernel('another')) == 0
+
+
+def test_a_kernel_with_a_window_counts_the_blocks_within_its_reach():
+  # 4 blocks of 8 slots; each meets itself and the one before: 1 + 2 + 2 + 2.
+  kernel = lambda name, grid: _entry(f"""  %p = f32[4]{{0}} parameter(0)
+  ROOT %{name}.1 = bf16[2,32,256]{{2,1,0}} custom-call(%p, %p), custom_call_target="tpu_custom_call", operand_layout_constraints={{s8[{grid}]{{2,1,0}}, s8[{grid}]{{2,1,0}}, bf16[2,32,256]{{2,1,0}}, bf16[1,32,256]{{2,1,0}}}}""")  # noqa: E501
+  product = 2 * 2 * (7 * 8 * 8) * 256
+  assert flops.flops(kernel('splash_mha_fwd', '1,4,2')) == 2 * product
+  assert flops.flops(kernel('splash_mha_dkv', '1,2,4')) == 4 * product

@@ -20,6 +20,30 @@ def test_computations_run_as_often_as_the_loops_around_them():
   assert not {'main', 'outer', 'inner', 'inner_condition'} & module.inner
 
 
+def test_branches_run_as_often_as_they_are_taken():
+  told = """
+%near (p: f32[]) -> f32[] {
+  ROOT %p = f32[] parameter(0)
+}
+
+%far (q: f32[]) -> f32[] {
+  ROOT %q = f32[] parameter(0)
+}
+
+ENTRY %main (a: f32[]) -> f32[] {
+  ROOT %c = f32[] conditional(%i, %a, %a), branch_computations={%near, %far}
+}
+"""
+  layers = program.TEXT.replace(
+      'ROOT %fusion.1 = f32[4,2]{1,0} fusion(%a, %w), kind=kOutput,'
+      ' calls=%fused', told.splitlines()[-2]) + told.partition('ENTRY')[0]
+  assert '%near' in layers
+  read = lambda *taken: [
+      text.read(layers, taken).runs[name] for name in ('near', 'far')]
+  assert read(2, 1) == [10, 5]  # Of 15 layers two thirds are near.
+  assert read() == read(1, 1, 1) == [15, 15]
+
+
 def test_loops_of_the_compiler_count_in_unsigned_numbers():
   told = program.TEXT.replace('s32[]{:T(128)} constant(3)',
                               'u32[]{:T(128)} constant(3)')
