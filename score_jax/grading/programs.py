@@ -13,6 +13,7 @@ import re
 import warnings
 
 from score_jax.grading import sandbox as sandbox_lib
+from score_jax.grading import sandbox_roles
 
 MAX_CHARACTERS = 100_000
 """A longer text is no program that anybody asked for: it fails."""
@@ -84,6 +85,27 @@ def grade(spec: str, text: str, **limits) -> int:
   if verdict == 'timeout':
     raise TimeoutError
   return int(verdict == 'passed')
+
+
+def check_tests(tests: list[str], setup: str, entry_point: str | None):
+  """ValueError if tests say nothing of a program, whatever it is.
+
+  Args:
+    tests: see `judge`; the others as well.
+  """
+  text = '\n'.join(tests)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    for field, code in ('setup', setup), ('tests', text):
+      try:
+        compile(code, field, 'exec')
+      # Of the last three: see `_parse`.
+      except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(
+            f'the field {field!r} is not Python ({error})') from error
+    if not sandbox_roles.uses_program(f'{setup}\n{text}', entry_point):
+      named = f', as {entry_point!r}' if entry_point else ''
+      raise ValueError(f"the field 'tests' uses nothing of a program{named}")
 
 
 def program_of(text: str, spec: dict[str, str]) -> str:

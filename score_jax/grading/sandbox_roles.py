@@ -88,6 +88,16 @@ def _test(spec, peer):
     space['check'](space[entry])
 
 
+def uses_program(text: str, entry: str | None) -> bool:
+  """Whether tests, with what runs before them, use anything of a program.
+
+  If not, every program fails them or, where `entry` names the function that is
+  tested, every one passes that has it.
+  """
+  _, names = _free_names(text, set(), None)
+  return bool(names - (set(dir(builtins)) - {entry} if entry else set()))
+
+
 def _free_names(
     text: str, known: set[str], entry: str | None
 ) -> tuple[set[str], set[str]]:

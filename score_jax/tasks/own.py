@@ -12,8 +12,9 @@ or programs to write, with tests of which all have to pass:
 
 and may have an `id`, and `tags` by which results are told apart, such as
 {"level": "easy"}; programs also a `setup`, which runs before the tests, and the
-`entry_point`, the function that is tested. Rows of train.jsonl whose problem is
-also in another file are left out.
+`entry_point`, the function that is tested. Tests that use nothing of a program
+are refused. Rows of train.jsonl whose problem is also in another file are left
+out.
 """
 
 from collections.abc import Callable
@@ -122,5 +123,6 @@ def _program(raw):
     entry_point = reading.text(raw, 'entry_point')
   setup = reading.text({'setup': ''} | raw, 'setup', may_be_empty=True)
   tests = reading.texts(raw, 'tests')
+  programs.check_tests(tests, setup, entry_point)
   return {'prompt': reading.text(raw, 'prompt'),
           'answer': code.spec(entry_point, tests=tests, setup=setup)}

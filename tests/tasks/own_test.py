@@ -98,10 +98,33 @@ def test_a_bad_row_is_named(tmp_path, change, message):
     ({'tests': []}, "the field 'tests' is not a list of texts"),
     ({'setup': 1}, "the field 'setup' is not a text"),
     ({'entry_point': ''}, "the field 'entry_point' is not a text"),
+    ({'tests': ['assert 1 + 1 == 2']},
+     "the field 'tests' uses nothing of a program"),
+    ({'tests': ['import math', 'assert math.gcd(4, 6) == x'],
+      'setup': 'x = 2'}, "the field 'tests' uses nothing of a program"),
+    # Passed by every program that has a function g.
+    ({'tests': ['assert abs(-1) == 1'], 'entry_point': 'g'},
+     "the field 'tests' uses nothing of a program, as 'g'"),
+    ({'tests': ['assert f(1) ==']},
+     "the field 'tests' is not Python (invalid syntax (tests, line 1))"),
+    ({'setup': 'return'}, "the field 'setup' is not Python ('return' outside "
+     'function (setup, line 1))'),
 ])
 def test_a_bad_program_is_named(tmp_path, change, message):
   _write(tmp_path, PROGRAMS, [PROGRAMS[0] | change])
   assert _complaint(tmp_path) == f'{tmp_path / "test.jsonl"}, line 1: {message}'
+
+
+@pytest.mark.parametrize('change', [
+    {'tests': ['assert f(1)'], 'entry_point': 'g'},  # By a helper of g.
+    {'tests': ['assert abs(-1) == 1']},  # That abs is to be written.
+    {'tests': ['assert abs(-1) == 1'], 'entry_point': 'abs'},
+    {'tests': ['assert x == 2'], 'setup': 'x = f(1)'},
+    {'tests': [r'assert f("\d")']},
+])
+def test_tests_that_use_something_of_a_program_are_taken(tmp_path, change):
+  _write(tmp_path, PROGRAMS, [PROGRAMS[0] | change])
+  assert len(list(_task(tmp_path).rows('test'))) == 1
 
 
 def test_every_bad_row_of_every_file_is_named(tmp_path):
