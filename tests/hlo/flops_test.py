@@ -29,9 +29,16 @@ def test_a_batch_axis_in_a_window_is_not_counted_twice():
 
 def test_a_product_that_became_a_sum_is_counted():
   # One row of 256 with a weight [256, 128]; a norm's sum is no product.
-  sums = lambda name: _entry(f"""  %p = f32[256,128]{{1,0}} parameter(0)
-  %zero = f32[] constant(0)
-  ROOT %r = f32[128]{{0}} reduce(%p, %zero), dimensions={{0}}, to_apply=%add, metadata={{op_name="jit(s)/while/body/block/{name}" stack_frame_id=3}}""")  # noqa: E501
+  sums = lambda name: text.read(f"""
+%add (x: f32[], y: f32[]) -> f32[] {{
+  ROOT %sum = f32[] add(%x, %y)
+}}
+
+ENTRY %main (p: f32[256,128]) -> f32[128] {{
+  %p = f32[256,128]{{1,0}} parameter(0)
+  ROOT %r = f32[128]{{0}} reduce(%p, %zero), dimensions={{0}}, to_apply=%add, metadata={{op_name="jit(s)/while/body/block/{name}" stack_frame_id=3}}
+}}
+""")  # noqa: E501
   assert flops.flops(sums('dot_general')) == 2 * 256 * 128
   assert flops.flops(sums('reduce_sum')) == 0
 
