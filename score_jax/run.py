@@ -30,6 +30,7 @@ from score_jax import types
 from score_jax import weights
 from score_jax import writer as writer_lib
 from score_jax.grading import graders
+from score_jax.models import attention
 from score_jax.models import decoder
 from score_jax.models import variants
 from score_jax.tasks import base as tasks_base
@@ -216,7 +217,10 @@ def _check_checkpoint(name):
 
 
 def check_devices(config: config_lib.Config, mesh: Mesh):
-  """ValueError unless rows and parameters split evenly over the mesh."""
+  """ValueError unless rows and parameters split evenly over the mesh.
+
+  The devices also have to have attention in jax's default precision.
+  """
   rollouts = config.rollout.prompts * config.rollout.samples
   rows = {'config.rollout.prompts': config.rollout.prompts,
           'problems of a part (see config.rollout.parts)':
@@ -235,6 +239,7 @@ def check_devices(config: config_lib.Config, mesh: Mesh):
     sharding.check_batch(mesh, what, number)
   sharding.check_params(mesh, decoder.abstract(config.model),
                         decoder.logical_axes(config.model))
+  attention.check_precision(config.model, mesh)
 
 
 def _check_adapters(model):

@@ -66,6 +66,24 @@ def uses_kernel(config: config_lib.ModelConfig) -> bool:
   return config.attention == 'splash'
 
 
+def check_precision(config: config_lib.ModelConfig, mesh: jax.sharding.Mesh):
+  """ValueError if the kernel has no products of jax's default precision.
+
+  The compiler refuses them with words that name neither.
+  """
+  precision = jax.config.jax_default_matmul_precision
+  known = (None, 'default', 'bfloat16')
+  if config.dtype == 'float32':
+    known += ('highest', 'float32')
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    if precision not in known and uses_kernel(config) and _on_tpus():
+      raise ValueError(
+          f'jax_default_matmul_precision is {precision!r}, which the attention '
+          f'kernel has not for config.model.dtype {config.dtype!r}; leave '
+          'JAX_DEFAULT_MATMUL_PRECISION out, or set '
+          "config.model.attention='plain'")
+
+
 def window_binds(config: config_lib.ModelConfig, slots: int) -> bool:
   """Whether local layers see less of so many slots than global ones."""
   return config.global_every > 1 and config.window < slots

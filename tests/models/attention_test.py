@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from score_jax import config as config_lib
+from score_jax import run as run_lib
 from score_jax import sharding
 from score_jax import tpu_slices
 from score_jax import update
@@ -208,16 +209,46 @@ def test_a_sampler_uses_the_kernel_for_its_prompts_alone():
   assert text.count('pallas_call') == 1
 
 
+TPUS = jax.sharding.AbstractMesh(
+    (2, 2, 2), sharding.AXES, abstract_device=jax.sharding.AbstractDevice(
+        'TPU v5 lite', 1, platform='tpu'))
+
+
 def test_the_devices_of_the_mesh_choose_unless_the_config_does():
-  device = jax.sharding.AbstractDevice('TPU v5 lite', 1, platform='tpu')
-  tpus = jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES,
-                                   abstract_device=device)
   by = lambda kind: attention.uses_kernel(testing.model_config(attention=kind))
   assert not by('auto') and by('splash')
   with jax.set_mesh(sharding.make_mesh(config_lib.MeshConfig())):
     assert not by('auto') and by('splash')
-  with jax.sharding.use_abstract_mesh(tpus):
+  with jax.sharding.use_abstract_mesh(TPUS):
     assert by('auto') and not by('plain')
+
+
+@pytest.mark.parametrize('precision,dtypes', [
+    (None, 'float32 bfloat16'), ('default', 'float32 bfloat16'),
+    ('bfloat16', 'float32 bfloat16'), ('highest', 'float32'),
+    ('float32', 'float32'), ('high', ''), ('tensorfloat32', '')])
+def test_a_precision_that_the_kernel_has_not_is_refused(precision, dtypes):
+  # As the compilers of v5e and v6e had them.
+  here = sharding.make_mesh(config_lib.MeshConfig())
+  with jax.default_matmul_precision(precision):
+    for dtype in config_lib.DTYPES:
+      config = testing.model_config(dtype=dtype)
+      attention.check_precision(
+          dataclasses.replace(config, attention='splash'), here)
+      plain = dataclasses.replace(config, attention='plain')
+      attention.check_precision(plain, TPUS)
+      if dtype in dtypes.split():
+        attention.check_precision(config, TPUS)
+      else:
+        with pytest.raises(ValueError, match=f"precision is '{precision}', .*"
+                           f"dtype '{dtype}'.*attention='plain'"):
+          attention.check_precision(config, TPUS)
+
+
+def test_the_precision_is_checked_with_the_devices():
+  with pytest.raises(ValueError, match='jax_default_matmul_precision'):
+    run_lib.check_devices(config_lib.from_dict(
+        {'model': {'dtype': 'bfloat16', 'vocab_size': 28}}), TPUS)
 
 
 def test_an_unknown_kernel_is_refused():
