@@ -116,8 +116,10 @@ def plain(
   scores = softcap(scores, config.attention_softcap)
   scores = jnp.where(mask_BTS[:, None, None], scores, _MASKED)
   weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
-  mixed = jnp.einsum('bkgts,bksh->btkgh', weights, v_BKSH)
-  return mixed.reshape(B, T, N, H)
+  # In the order of the operands: in another XLA's CPU backend makes of it a
+  # product that is 3 times as slow, and 40 times with a single query.
+  mixed = jnp.einsum('bkgts,bksh->bkgth', weights, v_BKSH)
+  return mixed.transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
 
 
 def splash(
