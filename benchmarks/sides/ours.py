@@ -87,7 +87,7 @@ class Ours:
     """Rollouts, grades, and one update on them."""
     rollout = self._sample(seed, False)
     grades_BA = np.array(self.work.grades(self._attempts(rollout)), np.int32)
-    credit = train.credit_of(STAGE, self.config.stage2, grades_BA.shape[1])
+    credit = train.credit_of(self.config.stage2, grades_BA.shape[1])
     advantages_BA = advantages.leave_one_out(
         rewards.shaped_rewards(grades_BA, credit), self.work.samples)
     batch = types.TrainBatch(
