@@ -25,6 +25,20 @@ _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
 
 
 @dataclasses.dataclass(frozen=True)
+class LatentConfig:
+  """How `bands` and `hops` are drawn; see `score_jax.tasks.latent`."""
+
+  answers: int = 2  # That there are: a guess is right in one of so many cases.
+  easy: float = 0.2  # Share of problems that attempt 1 has room for.
+  hasty: float = 0.7  # Share of those in which it stops a step early.
+  # Of the base's corpus: shares of second attempts.
+  work: float = 0.005  # They go on: the only way to correct.
+  swap: float = 0.1  # They take another answer without work; the rest keep it.
+  practice: float = 0.3  # Transcripts of another prompt: all of them go on.
+  builds_on: bool = True  # From where attempt 1 stopped, not from the start.
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskConfig:
   """Which problems, and from where."""
 
@@ -36,6 +50,7 @@ class TaskConfig:
   instruction: str = ''  # Between two attempts, in place of the task's own.
   train_problems: int = 8_192  # Generated tasks: size of the training split.
   transcripts: int = 30_000  # Generated tasks: size of the base's corpus.
+  latent: LatentConfig = LatentConfig()
   long_prompts: str = 'error'  # 'error', or 'drop': leave out and list them.
 
 

@@ -3,18 +3,22 @@
 import dataclasses
 
 from score_jax import config as config_lib
+from score_jax.tasks import bands
 from score_jax.tasks import base
 from score_jax.tasks import chain
 from score_jax.tasks import code
+from score_jax.tasks import hops
 from score_jax.tasks import maths
 from score_jax.tasks import own
 from score_jax.tasks import sums
 
 TASKS = {
+    'bands': bands.task,
     'chain': chain.task,
     'code': code.task,
     'code_sanitized': code.sanitized_task,
     'gsm8k': maths.gsm8k,
+    'hops': hops.task,
     'math': maths.math,
     'own': own.task,
     'sums': sums.task,

@@ -1,6 +1,6 @@
-"""Trains the SentencePiece model of the chain task.
+"""Trains the SentencePiece model of an embedded task.
 
-  python -m score_jax.tasks.train_tokenizer --out=chain.model
+  python -m score_jax.tasks.train_tokenizer --task=chain --out=chain.model
 
 writes the file that is shipped as `chain.model` beside this module. Every
 digit and operation is a piece of its own, and the fixed wording of prompts,
@@ -17,7 +17,11 @@ import re
 
 import sentencepiece
 
+from score_jax import config as config_lib
+from score_jax.tasks import bands
 from score_jax.tasks import chain
+from score_jax.tasks import hops
+from score_jax.tasks import latent
 
 PIECES = (
     chain.PREFIX,
@@ -30,26 +34,32 @@ PIECES = (
     '=',
     '\n',  # Around the instruction, see `text.prompts`.
 )
-"""The fixed wording, whose texts become one piece each."""
+"""The fixed wording of `chain`, whose texts become one piece each."""
 
-VOCAB_SIZE = 64
+WORDING = {'chain': PIECES, 'bands': latent.all_pieces(bands.FAMILY),
+           'hops': latent.all_pieces(hops.FAMILY)}
+TASKS = {'chain': chain.task, 'bands': bands.task, 'hops': hops.task}
+
+VOCAB_SIZE = 80
 """Upper limit of the vocabulary; the trainer takes what the text needs."""
 
 
-def texts(seed: int, size: int) -> list[str]:
+def texts(task: str, size: int) -> list[str]:
   """The training text: the prompts of `size` problems of the train split.
 
-  They hold every digit and operation; the rest of the transcripts consists of
-  `PIECES`. So the model does not depend on the rates of the base corpus.
+  They hold every operation, and with the ten digits all that the transcripts
+  consist of beside `WORDING`. So the model does not depend on the rates of the
+  base corpus.
   """
-  return [row['prompt'] for row in chain.rows('train', seed, size)]
+  made = TASKS[task](config_lib.TaskConfig(train_problems=size))
+  return [row['prompt'] for row in made.rows('train')] + ['0123456789']
 
 
-def train(seed: int = 0, size: int = 2000) -> bytes:
+def train(task: str, size: int = 2000) -> bytes:
   """Trains the model.
 
   Args:
-    seed: seed of the problems.
+    task: a key of `TASKS`.
     size: number of problems.
 
   Returns:
@@ -57,7 +67,7 @@ def train(seed: int = 0, size: int = 2000) -> bytes:
   """
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=iter(texts(seed, size)),
+      sentence_iterator=iter(texts(task, size)),
       model_writer=model,
       model_type='unigram',
       vocab_size=VOCAB_SIZE,
@@ -67,7 +77,8 @@ def train(seed: int = 0, size: int = 2000) -> bytes:
       add_dummy_prefix=False,
       remove_extra_whitespaces=False,
       split_digits=True,
-      user_defined_symbols=[piece.replace(' ', '\u2581') for piece in PIECES],
+      user_defined_symbols=[piece.replace(' ', '\u2581')
+                            for piece in WORDING[task]],
       pad_id=0,
       bos_id=1,
       eos_id=2,
@@ -81,9 +92,10 @@ def train(seed: int = 0, size: int = 2000) -> bytes:
 def main() -> None:
   """Parses the command line and writes the model."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser.add_argument('--task', choices=TASKS, default='chain')
   parser.add_argument('--out', type=Path, required=True, help='file to write')
   args = parser.parse_args()
-  args.out.write_bytes(train())
+  args.out.write_bytes(train(args.task))
 
 
 if __name__ == '__main__':

@@ -20,7 +20,8 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
     tasks.make(config_lib.TaskConfig(name='gsm8'))
   assert str(error.value) == (
       "config.task.name is 'gsm8'; did you mean 'gsm8k'?; known: "
-      'chain, code, code_sanitized, gsm8k, math, own, sums, svamp')
+      'bands, chain, code, code_sanitized, gsm8k, hops, math, own, '
+      'sums, svamp')
 
 
 @pytest.mark.parametrize('name', ['chain', 'sums'])
