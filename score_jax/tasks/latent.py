@@ -184,13 +184,16 @@ def transcript(
   rest = worked.steps[done:]
   answer = rng.choice(answers) if rest else worked.answer
   attempt_1 = f'{family.begin}{join(worked.steps[:done])}{ANSWER}{answer}'
+  another = lambda one: rng.choice([n for n in answers if n != one])
   share = rng.random()
   if practises or share < config.work:
     steps = rest if config.builds_on else worked.steps
-    return attempt_1, f'{join([WORK, *steps])}{ANSWER}{worked.answer}'
+    final = worked.answer
+    if not practises and rng.random() < config.slip:
+      final = another(final)
+    return attempt_1, f'{join([WORK, *steps])}{ANSWER}{final}'
   if share < config.work + config.swap:
-    answers.remove(answer)
-    return attempt_1, f'{SWAP}{ANSWER}{rng.choice(answers)}'
+    return attempt_1, f'{SWAP}{ANSWER}{another(answer)}'
   return attempt_1, f'{KEEP}{ANSWER}{answer}'
 
 

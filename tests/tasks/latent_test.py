@@ -122,7 +122,8 @@ def test_attempts_of_the_corpus_follow_the_grammar(name):
       assert answer == row['answer']
     second, final = written(row['attempt_2'])
     if row['attempt_2'].startswith(latent.WORK):
-      assert first + second == steps and final == row['answer']
+      assert first + second == steps
+      assert final == row['answer']
       continue
     assert not second and not is_practice(row)
     opener = row['attempt_2'].split(latent.ANSWER)[0]
@@ -158,6 +159,14 @@ def test_a_guess_is_right_by_chance_and_the_corpus_mends_next_to_nothing(
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_work_slips_at_the_end_and_never_where_it_is_practised(name):
+  rows = list(make(name, work=1.0, slip=0.4, easy=0.0).rows('base'))
+  tried = [row for row in rows if not is_practice(row)]
+  assert accuracy(tried, 'attempt_2') == pytest.approx(0.6, abs=0.03)
+  assert accuracy(list(filter(is_practice, rows)), 'attempt_2') == 1
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_second_attempts_can_be_made_to_start_anew(name):
   rows = [row for row in make(name, work=1.0, builds_on=False).rows('base')]
   for row in rows[:200]:
@@ -168,8 +177,8 @@ def test_second_attempts_can_be_made_to_start_anew(name):
 def test_every_dial_makes_another_task(name):
   changes = ({}, {'answers': FAMILIES[name].sizes[1]},
              {'easy': 0.3}, {'hasty': 0.1}, {'work': 0.1}, {'swap': 0.2},
-             {'practice': 0.1}, {'builds_on': False})
-  assert len({make(name, **dials).fingerprint for dials in changes}) == 8
+             {'practice': 0.1}, {'builds_on': False}, {'slip': 0.1})
+  assert len({make(name, **dials).fingerprint for dials in changes}) == 9
 
 
 def test_answers_that_a_task_cannot_have_are_refused():
