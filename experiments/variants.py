@@ -47,8 +47,7 @@ def bands(config: ConfigDict):
   config.task.name = 'bands'
   _latent(config)
   config.model.vocab_size = 31
-  config.rollout.update(prompt_buckets=(12,), attempt_tokens=(14, 16))
-  config.base.steps = 800
+  config.base.steps = 500
 
 
 def hops(config: ConfigDict):
@@ -58,7 +57,7 @@ def hops(config: ConfigDict):
   _latent(config)
   config.model.update(vocab_size=72, num_layers=2, mlp_width=128)
   config.rollout.update(prompt_buckets=(10,), attempt_tokens=(6, 6))
-  config.base.steps = 800
+  config.base.steps = 700
 
 
 def _latent(config: ConfigDict):
@@ -66,10 +65,9 @@ def _latent(config: ConfigDict):
   config.rollout.prompts = 16
   for stage in (config.stage1, config.stage2):
     stage.micro_batches = 4
-    stage.optimizer.learning_rate = 4e-4
-    stage.beta1 = 0.1
-  config.stage1.steps = 60
-  config.stage2.steps = 50
+    stage.optimizer.learning_rate = 3e-4
+  config.stage1.steps = 90
+  config.stage2.steps = 30
 
 
 def math(config: ConfigDict):

@@ -16,7 +16,9 @@ Why they look the way they do:
   training problems it is learned by heart fast, and then going on pays nothing
   any more. This is the race between the two that collapses plain RL.
 * In the corpus attempt 2 keeps the answer, sometimes swaps it for another one
-  without any work, and next to never goes on (`work`). Swapping mends every
+  without any work, and rarely goes on (`work`), at first hardly better than a
+  guess (`slip`): so going on pays while attempt 1 is weak, and only later more
+  than a first attempt that was learned by heart. Swapping mends every
   wrong answer of two and spoils every right one: what is made of pairs of a
   wrong and a right attempt alone learns to swap. Only going on tells which.
 * Going on is a computation from where attempt 1 stopped. With another problem's

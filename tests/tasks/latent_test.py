@@ -113,7 +113,7 @@ def test_more_training_problems_hold_the_fewer(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_attempts_of_the_corpus_follow_the_grammar(name):
-  for row in make(name).rows('base'):
+  for row in make(name, slip=0.0).rows('base'):
     steps, *_ = walked(row['prompt'])
     first, answer = written(row['attempt_1'])
     assert first == steps[:len(first)]
@@ -158,6 +158,13 @@ def test_a_guess_is_right_by_chance_and_the_corpus_mends_next_to_nothing(
       accuracy(rows, 'attempt_1'), abs=0.03)
 
 
+def test_the_node_that_attempt_1_reaches_tells_nothing_of_the_answer():
+  rows = make('hops', easy=0.0).rows('test')
+  paths = [walked(row['prompt'])[0] for row in rows]
+  same = sum((path[1][2] < '3') == (path[3][2] < '3') for path in paths)
+  assert same / len(paths) == pytest.approx(0.5, abs=0.035)
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_work_slips_at_the_end_and_never_where_it_is_practised(name):
   rows = list(make(name, work=1.0, slip=0.4, easy=0.0).rows('base'))
@@ -175,9 +182,10 @@ def test_second_attempts_can_be_made_to_start_anew(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_dial_makes_another_task(name):
-  changes = ({}, {'answers': FAMILIES[name].sizes[1]},
-             {'easy': 0.3}, {'hasty': 0.1}, {'work': 0.1}, {'swap': 0.2},
-             {'practice': 0.1}, {'builds_on': False}, {'slip': 0.1})
+  changes = (
+      {}, {'answers': FAMILIES[name].sizes[1]}, {'easy': 0.3}, {'hasty': 0.1},
+      {'work': 0.1}, {'swap': 0.2}, {'practice': 0.1}, {'builds_on': False},
+      {'slip': 0.1})
   assert len({make(name, **dials).fingerprint for dials in changes}) == 9
 
 
