@@ -42,6 +42,7 @@ setuptools.setup(
         'tqdm',
     ],
     extras_require={
+        'benchmarks': ['matplotlib'],  # Plots of growth.
         'browser': ['selenium>=4.51'],
         'gcs': ['gcsfs>=2026.2'],  # For gs://; it brings Google's clients.
         'gguf': ['gguf>=0.19'],

@@ -15,6 +15,9 @@ from score_jax.grading import answers
 PAD, STOP, FIRST = 0, 1, 256
 """Ids of padding, of the end of a turn, and the lowest one of a prompt."""
 
+BONUS = 10.0
+"""alpha of Stage II."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
@@ -79,6 +82,22 @@ class Workload:
     golds = [gold for gold in self.golds for _ in range(self.samples)]
     return [[answers.equal_numbers(gold, '\n'.join(map(str, ids)))
              for ids in row] for gold, row in zip(golds, attempts, strict=True)]
+
+  def advantages(self, grades: list[list[int]]) -> list[list[float]]:
+    """Of attempts [B, A]: Stage II's rewards less those of other samples.
+
+    As a run of `score_jax` has them, for sides without jax.
+    """
+    shaped = [[row[0], *((1 + BONUS) * later - BONUS * before
+                         for before, later in zip(row, row[1:]))]
+              for row in grades]
+    found = []
+    for first in range(0, len(shaped), self.samples):
+      group = shaped[first : first + self.samples]
+      totals = list(map(sum, zip(*group)))
+      found += [[own - (total - own) / (self.samples - 1)
+                 for own, total in zip(row, totals)] for row in group]
+    return found
 
   def write(self, path: pathlib.Path):
     """Writes the file."""

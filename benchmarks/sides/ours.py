@@ -18,9 +18,7 @@ from score_jax import types
 from score_jax import update
 from score_jax import weights
 from score_jax.models import decoder
-from score_jax.rl import advantages
 from score_jax.rl import logprobs
-from score_jax.rl import rewards
 
 STAGE = 'stage2'
 
@@ -36,7 +34,8 @@ def config_of(
           prompt_buckets=(len(work.prompts[0]),),
           attempt_tokens=tuple(work.attempt_tokens)),
       stage2=config_lib.StageConfig(
-          beta1=work.kl, optimizer=config_lib.OptimizerConfig(
+          alpha=workload_lib.BONUS, beta1=work.kl,
+          optimizer=config_lib.OptimizerConfig(
               learning_rate=work.learning_rate)))
 
 
@@ -57,6 +56,9 @@ class Ours:
             jax.tree.map(jnp.copy, self.reference))
     self.sampler = actor.sampler_program(
         self.model, self.mesh, tuple(work.stop_ids), workload_lib.PAD)
+    self.credit_program = train.credit_program(
+        train.stage_credit(self.config, self.config.stage2), work.samples,
+        self.mesh)
     self.update_program = train.stage_program(states, STAGE)
     self.layout = types.Layout(
         len(work.prompts[0]), tuple(work.attempt_tokens),
@@ -87,13 +89,11 @@ class Ours:
     """Rollouts, grades, and one update on them."""
     rollout = self._sample(seed, False)
     grades_BA = np.array(self.work.grades(self._attempts(rollout)), np.int32)
-    credit = train.credit_of(self.config.stage2, grades_BA.shape[1])
-    advantages_BA = advantages.leave_one_out(
-        rewards.shaped_rewards(grades_BA, credit), self.work.samples)
+    advantages_BA, _ = self.credit_program(
+        sharding.put_rows(grades_BA, self.mesh))
     batch = types.TrainBatch(
         rollout.tokens_BS, rollout.valid_BS, rollout.attempt_BS,
-        rollout.logp_BS, sharding.put_rows(advantages_BA, self.mesh),
-        rollout.layout)
+        rollout.logp_BS, advantages_BA, rollout.layout)
     self.state, metrics = self.update_program(
         self.state, self.reference, batch)
     return {'loss': float(metrics['loss'])}

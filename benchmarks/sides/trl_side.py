@@ -7,7 +7,6 @@ trainer does besides (logs, data, tokens to text) is left out.
 import tempfile
 
 import datasets
-import numpy as np
 import tokenizers
 import torch
 import transformers
@@ -16,8 +15,6 @@ import trl
 from benchmarks import serve
 from benchmarks import workload as workload_lib
 from benchmarks.sides import transformers_side
-from score_jax.rl import advantages
-from score_jax.rl import rewards
 
 
 class Trl(transformers_side.Transformers):
@@ -56,12 +53,9 @@ class Trl(transformers_side.Transformers):
   def step(self, seed: int) -> dict:
     """Rollouts, grades, and one update on them."""
     attempts = self.rollout(seed)['attempts']
-    grades = np.array(self.work.grades(attempts), np.int32)
-    credit = rewards.stage2(grades.shape[1], 10.0, self.work.kl)
-    credit_BA = advantages.leave_one_out(
-        rewards.shaped_rewards(grades, credit), self.work.samples)
+    credit = self.work.advantages(self.work.grades(attempts))
     return self._learn(torch.tensor(self.work.rows()),
-                       *self._laid_out(attempts), credit_BA.tolist())
+                       *self._laid_out(attempts), credit)
 
   def _laid_out(self, attempts):
     """Tokens behind the prompts, right-padded, valid ones, and attempts."""

@@ -18,8 +18,6 @@ from tunix.sft import peft_trainer
 
 from benchmarks import serve
 from benchmarks import workload as workload_lib
-from score_jax.rl import advantages
-from score_jax.rl import rewards
 
 
 class _Ids:
@@ -90,10 +88,8 @@ class Tunix:
   def step(self, seed: int) -> dict:
     """Rollouts, grades, and one update on them."""
     attempts = self.rollout(seed)['attempts']
-    grades = np.array(self.work.grades(attempts), np.int32)
-    credit = rewards.stage2(grades.shape[1], 10.0, self.work.kl)
-    return self._learn(attempts, advantages.leave_one_out(
-        rewards.shaped_rewards(grades, credit), self.work.samples))
+    credit = self.work.advantages(self.work.grades(attempts))
+    return self._learn(attempts, np.array(credit))
 
   def _generate(self, prompts, longest, length, seed, greedy):
     """Attempts without their stop tokens, which the sampler does not give."""

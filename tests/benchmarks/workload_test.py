@@ -2,7 +2,12 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+import numpy as np
+
 from benchmarks import workload
+from score_jax.rl import advantages
+from score_jax.rl import rewards
 
 SIZES = dict(prompts=3, samples=2, prompt_tokens=5, attempt_tokens=(4, 2),
              instruction_tokens=3)
@@ -57,3 +62,14 @@ def test_an_attempt_that_ran_out_is_closed():
 def test_the_last_number_is_graded():
   work = dataclasses.replace(made(prompts=2, samples=1), golds=['12', '30'])
   assert work.grades([[[5, 12], [12, 5]], [[30], [3]]]) == [[1, 0], [1, 0]]
+
+
+def test_peers_have_the_advantages_of_a_run():
+  work = made(prompts=2, samples=3)
+  grades = [[0, 1], [1, 1], [1, 0], [0, 0], [0, 1], [1, 0]]
+  shaped = rewards.shaped_rewards(
+      jnp.array(grades), rewards.stage2(2, workload.BONUS, work.kl))
+  np.testing.assert_allclose(
+      work.advantages(grades), advantages.leave_one_out(shaped, 3), rtol=1e-6)
+  # 11 less the mean of 1 and -10.
+  assert work.advantages(grades)[0][1] == 11 - (1 - 10) / 2
