@@ -19,7 +19,7 @@ STAGES = ('base', 'stage1', 'stage1b', 'stage2')
 RL_METHODS = ('stage1', 'stage2', 'last', 'first', 'progress')
 SFT_METHODS = ('star', 'star_plus', 'pairs', 'pairs_plus')
 FEEDBACK = ('none', 'critique', 'verdict', 'tests')
-STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair')
+STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair', 'swapped')
 DTYPES = ('float32', 'bfloat16')
 _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
 
@@ -244,6 +244,7 @@ class EvaluationConfig:
     'in_a_row'     many attempts, one after the other
     'self_refine'  by prompting alone: the policy's own critique comes between
     'repair'       given wrong attempts, as many, of the split `repair_split`
+    'swapped'      attempt 2 after another problem's attempt 1: does it read it?
   """
 
   split: str = 'test'

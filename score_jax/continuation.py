@@ -9,6 +9,7 @@ cache is computed again.
 """
 
 from collections.abc import Sequence
+import dataclasses
 import functools
 
 import jax
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_jax import actor as actor_lib
+from score_jax import keys
 from score_jax import sharding
 from score_jax import types
 from score_jax.text import prompts
@@ -59,6 +61,56 @@ def follow(
       samples=1, attempt_tokens=asked.attempt_tokens[1:],
       temperature=temperature)
   return _whole(actor.mesh)(first, prefix, rest)
+
+
+def sample(
+    actor: actor_lib.Actor,
+    params: types.Params,
+    problems: Sequence[types.Problem],
+    key: jax.Array,
+    step: int,
+    *,
+    temperature: float,
+    first_row: int,
+    swap: bool,
+    samples: int = 1,
+    conversation: actor_lib.Conversation | None = None,
+) -> list[types.Rollout]:
+  """As `Actor.sample`, in two programs: attempt 1, and what follows it.
+
+  Args:
+    actor, params, problems, key, step, temperature, first_row, samples,
+      conversation: see `Actor.sample`.
+    swap: whether the rows go on from the attempt 1 of the row behind them (the
+      last from that of the first).
+  """
+  asked = (conversation or actor.conversation).of_one_length(problems)
+  first, = actor.sample(
+      params, problems, key, step, samples=samples, temperature=temperature,
+      first_row=first_row, conversation=asked.first_attempts(1))
+  if swap:
+    first = _swapped(actor.mesh)(first)
+  splices = [asked.splices[0]] * len(first.tokens_BS)
+  return [follow(actor, params, first, splices, asked, keys.second_key(key),
+                 step, first_row, temperature)]
+
+
+@functools.cache
+def _swapped(mesh):
+  """The program (first) -> with the attempt of the row behind each."""
+
+  def program(first):
+    behind = lambda x_B: jnp.roll(x_B, -1, axis=0)
+    P = first.layout.prompt
+    attempt = lambda x_BS: jnp.concatenate(
+        [x_BS[:, :P], behind(x_BS[:, P:])], axis=1)
+    return dataclasses.replace(
+        first, tokens_BS=attempt(first.tokens_BS),
+        valid_BS=attempt(first.valid_BS), attempt_BS=behind(first.attempt_BS),
+        logp_BS=behind(first.logp_BS), length_BA=behind(first.length_BA),
+        truncated_BA=behind(first.truncated_BA))
+
+  return jax.jit(program, out_shardings=sharding.named(mesh, 'batch'))
 
 
 @functools.cache

@@ -53,6 +53,7 @@ def evaluate(
   outcome = protocol.attempt(run, f'evaluate {stage}', params, problems)
   result = {
       **metrics.summary(outcome.counts()),
+      **metrics.change_rates(outcome.grades_BA, outcome.unchanged_B),
       'split': settings.split, 'step': step,
       **_by_attempt(run, outcome), 'feedback': run.config.rollout.feedback,
       'tokens': outcome.length_BA.mean(axis=0).tolist(),

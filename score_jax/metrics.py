@@ -97,6 +97,20 @@ def summary(counts: dict[str, int]) -> dict[str, float | list[float] | None]:
       'mcnemar_p': _as_uneven(up, down)}
 
 
+def change_rates(
+    grades_BA: np.ndarray, unchanged_B: np.ndarray
+) -> dict[str, float | None]:
+  """How often the last answer is another one; None of no first attempts.
+
+  Returns:
+    `changed_wrong` of wrong first attempts, `changed_right` of right ones: a
+    policy that tells them apart changes more of the wrong ones.
+  """
+  right_B, changed_B = grades_BA[:, 0] == 1, ~unchanged_B
+  share = lambda of_B: float(changed_B[of_B].mean()) if of_B.any() else None
+  return {'changed_wrong': share(~right_B), 'changed_right': share(right_B)}
+
+
 def edit_distance_ratio(first: str, last: str) -> float:
   """Edits from one text to the other over their length together, 0..1.
 

@@ -4,6 +4,7 @@ Every problem is answered and then answered again, whether the first answer was
 right or not; nothing tells the model which (paper section 3.1).
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ def attempt(
     temperature: float = 0.0,
     first_row: int = 0,
     conversation: actor_lib.Conversation | None = None,
+    sample: Callable[..., list[types.Rollout]] = feedback.sample,
 ) -> Outcome:
   """Has a policy attempt problems, in batches.
 
@@ -80,6 +82,7 @@ def attempt(
     temperature: of sampling; 0 decodes greedily.
     first_row: see `Actor.sample`; two studies with one number draw alike.
     conversation: the task's own two attempts if None.
+    sample: as `feedback.sample`; how the attempts of a batch are drawn.
 
   Raises:
     shutdown.Stopped: between two batches, when asked to.
@@ -93,7 +96,7 @@ def attempt(
       batch = problems[first : first + size]
       filled = (list(batch) * size)[:size]
       jax.block_until_ready(rollout)  # A CPU would be at both at one time.
-      rollout, = feedback.sample(
+      rollout, = sample(
           run.actor, params, filled, key, 0, samples=samples,
           temperature=temperature, first_row=first_row + first * samples,
           conversation=conversation)

@@ -7,11 +7,13 @@ what it adds to the stage's entry in `results.json`, and transcripts of its own.
 from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
 from score_jax import actor as actor_lib
+from score_jax import continuation
 from score_jax import metrics
 from score_jax import protocol
 from score_jax import types
@@ -117,6 +119,28 @@ def repair(run, params, problems):
       name: found[key] for name, key in names.items()}}, rows
 
 
+def swapped(run, params, problems):
+  """Attempt 2 after its own attempt 1, and after that of the next problem.
+
+  A control: a second attempt that does not read the first is the same.
+  """
+  size = protocol.batch_size(run.config.evaluation, run.mesh, 1)
+  if len(problems) % size == 1:  # It has no other one in its batch.
+    problems = problems[:-1]
+  own, other = (
+      protocol.attempt(run, f'swapped, after {whose}', params, problems,
+                       sample=functools.partial(continuation.sample, swap=swap))
+      for whose, swap in (('its own', False), ("another's", True)))
+  same = [run.actor.same_answer(mine[-1], theirs[-1])
+          for mine, theirs in zip(own.texts, other.texts)]
+  return {'swapped': {
+      'n': len(problems),
+      'accuracy_own': float(own.grades_BA[:, -1].mean()),
+      'accuracy': float(other.grades_BA[:, -1].mean()),
+      'same': float(np.mean(same)),
+      'copied': float(other.unchanged_B.mean())}}, []
+
+
 def transcript(problem, split, texts, grades, truncated, unchanged) -> dict:
   """A line of `transcripts.jsonl`."""
   return {
@@ -175,6 +199,19 @@ def _repair(run) -> actor_lib.Conversation:
       (-(-longest // _BUCKET) * _BUCKET,))
 
 
+def _swapped(run) -> actor_lib.Conversation:
+  kind = run.config.rollout.feedback
+  if kind != 'none':
+    raise ValueError(
+        "the study 'swapped' is of attempts alone, and config.rollout.feedback"
+        f" is {kind!r}; leave it out of config.evaluation.studies")
+  if len(run.problems(run.config.evaluation.split)) < 2 or (
+      run.config.evaluation.problems == 1):
+    raise ValueError("the study 'swapped' needs two problems; raise "
+                     'config.evaluation.problems')
+  return run.actor.conversation
+
+
 def _check(study: str, conversation: Callable[[Run], actor_lib.Conversation]):
   """A check that the study's sequences fit the model's context."""
 
@@ -197,4 +234,5 @@ STUDIES = {
     'in_a_row': Study(_check('in_a_row', _in_a_row), in_a_row),
     'self_refine': Study(_check('self_refine', _self_refine), self_refine),
     'repair': Study(_check('repair', _repair), repair),
+    'swapped': Study(_check('swapped', _swapped), swapped),
 }

@@ -67,6 +67,37 @@ def test_greedily_it_is_what_one_program_writes(parts):
                                     getattr(whole, field.name), field.name)
 
 
+def test_a_row_goes_on_from_the_attempt_of_the_row_behind_it(parts):
+  _, actor, params = parts
+  drawn = {}
+  for swap in (False, True):
+    with jax.set_mesh(actor.mesh):
+      drawn[swap], = continuation.sample(
+          actor, params, PROBLEMS, KEY, 0, temperature=0.0, first_row=0,
+          swap=swap)
+  own, swapped = drawn[False], drawn[True]
+  with jax.set_mesh(actor.mesh):
+    whole, = actor.sample(params, PROBLEMS, KEY, 0, samples=1, temperature=0.0)
+  np.testing.assert_array_equal(own.tokens_BS, whole.tokens_BS)
+  P, end = own.layout.prompt, own.layout.starts[1]
+  np.testing.assert_array_equal(swapped.tokens_BS[:, :P], own.tokens_BS[:, :P])
+  for name in ('tokens_BS', 'valid_BS', 'attempt_BS'):
+    np.testing.assert_array_equal(
+        getattr(swapped, name)[:, P:end],
+        np.roll(getattr(own, name)[:, P:end], -1, axis=0), name)
+  np.testing.assert_array_equal(swapped.length_BA[:, 0],
+                                np.roll(own.length_BA[:, 0], -1))
+  # What follows reads it: rows 0 to 2 have an attempt at their own problem
+  # before them, row 3 one at the other.
+  twice = [PROBLEMS[0]] * 4 + [PROBLEMS[1]] * 4
+  with jax.set_mesh(actor.mesh):
+    found, = continuation.sample(actor, params, twice, KEY, 0, temperature=0.0,
+                                 first_row=0, swap=True)
+  of_rows = lambda row: np.asarray(found.tokens_BS[row, end:]).tolist()
+  assert of_rows(0) == of_rows(1) != of_rows(3)
+  np.testing.assert_array_equal(found.tokens_BS[0, end:], own.tokens_BS[0, end:])
+
+
 def test_rows_with_instructions_of_their_own_are_scored_as_sampled(parts):
   config, actor, params = parts
   splice = actor.conversation.splices[0].tolist()

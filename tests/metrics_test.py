@@ -25,6 +25,14 @@ def test_counts_and_rates_by_hand():
   assert rates['truncated_t1'] == 2 / 5 and rates['unchanged'] == 2 / 5
 
 
+def test_change_rates_are_of_wrong_and_of_right_first_attempts():
+  # Of three wrong ones the third keeps its answer, of two right ones one does.
+  assert metrics.change_rates(GRADES, UNCHANGED) == {
+      'changed_wrong': 2 / 3, 'changed_right': 1 / 2}
+  assert metrics.change_rates(GRADES[:2], UNCHANGED[:2]) == {
+      'changed_wrong': None, 'changed_right': 1 / 2}
+
+
 def test_delta_is_the_difference_of_accuracies_for_any_grades():
   rng = np.random.default_rng(0)
   for _ in range(50):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from score_jax import actor as actor_lib
+from score_jax import continuation
 from score_jax import evaluate
+from score_jax import protocol
 from score_jax import studies
 from score_jax import types
 from score_jax.grading import pool
@@ -148,7 +150,32 @@ def test_repair_counts_what_it_was_given_as_wrong(real):
   assert fields['repair']['n'] == len(rows) == 2
 
 
+def test_swapped_compares_second_attempts_after_two_first_ones(
+    real, monkeypatch):
+  # Attempt 2 of problem 0 goes back to its own answer, that of 1 is a copy of
+  # what it reads, that of 2 is wrong on its own and right after another's.
+  texts = {False: [[WRONG, RIGHT], [OTHER, OTHER], [RIGHT, WRONG]],
+           True: [[OTHER, RIGHT], [RIGHT, RIGHT], [WRONG, RIGHT]]}
+
+  def sample(actor, *args, swap, **kwargs):
+    actor.script = lambda asked, row: texts[swap][row % 4 % 3]
+    return actor.sample(*args, **kwargs)
+
+  monkeypatch.setattr(continuation, 'sample', sample)
+  run, problems = run_of(real, None, batch_size=4)
+  fields, rows = studies.swapped(run, 'params', problems)
+  assert rows == []
+  assert fields['swapped'] == {
+      'n': 3, 'accuracy_own': pytest.approx(1 / 3), 'accuracy': 1.0,
+      'same': pytest.approx(1 / 3), 'copied': pytest.approx(1 / 3)}
+  # A problem that is alone in the last batch has no other.
+  size = protocol.batch_size(run.config.evaluation, run.mesh, 1)
+  run, problems = run_of(real, None, count=size + 1, batch_size=4)
+  assert studies.swapped(run, 'params', problems)[0]['swapped']['n'] == size
+
+
 @pytest.mark.parametrize('study,settings,message', [
+    ('swapped', {'problems': 1}, 'needs two problems'),
     ('repair', {'repair_split': 'test'}, 'without a given attempt'),
     ('self_refine', {}, 'no prompt that asks for a critique'),
     ('in_a_row', {'attempts': 10_000}, 'positions and the model has 8192'),

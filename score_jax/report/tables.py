@@ -48,6 +48,8 @@ _FIELDS = (
     _Field('c→i', 'c_to_i', numbers.percent, 'c_to_i_ci95'),
     _Field('fix rate', 'fix_rate', numbers.percent, 'fix_rate_ci95'),
     _Field('unchanged', 'unchanged', numbers.percent),
+    _Field('changed\nif wrong', 'changed_wrong', numbers.percent),
+    _Field('changed\nif right', 'changed_right', numbers.percent),
     _Field('truncated\nt1', 'truncated_t1', numbers.percent),
     _Field('truncated\nt2', 'truncated_t2', numbers.percent),
     _Field('McNemar\np', 'mcnemar_p', numbers.p_value),
@@ -65,6 +67,12 @@ _STUDIES = (  # Where `results.json` has it, what it is, and its fields.
         _Field('accuracy', 'accuracy', numbers.percent, 'accuracy_ci95'),
         _Field('unchanged', 'unchanged', numbers.percent),
         _Field('truncated', 'truncated', numbers.percent))),
+    ('swapped', "attempt 2 after another problem's attempt 1", (
+        _Field('n', 'n', numbers.count),
+        _Field('acc@t2\nown', 'accuracy_own', numbers.percent),
+        _Field('acc@t2\nswapped', 'accuracy', numbers.percent),
+        _Field('same\nanswer', 'same', numbers.percent),
+        _Field("the other's\nanswer", 'copied', numbers.percent))),
     ('grading', 'grading', (
         _Field('timeouts', 'timeouts', numbers.count),
         _Field('crashes', 'crashes', numbers.count),
