@@ -13,7 +13,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=['score_jax*', 'experiments*']),
     package_data={'score_jax': [
         'grading/*.jsonl', 'report/*.css', 'report/*.html', 'report/*.js',
-        'tasks/*.model']},
+        'report/*.svg', 'tasks/*.model']},
     python_requires='>=3.11',
     install_requires=[
         'absl-py',

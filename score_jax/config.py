@@ -315,6 +315,23 @@ class Config:
   profile: ProfileConfig = ProfileConfig()
 
 
+@dataclasses.dataclass(frozen=True)
+class SweepConfig:
+  """Many runs that are compared: what a config with `sweep` in it is of.
+
+  A cell is the rest of that config with the fields that are the cell's own. All
+  run for every seed, and for every value of the dial, if there is one.
+  """
+
+  seeds: int = 5  # 0, 1 and so on; each has a base of its own.
+  cells: dict = dataclasses.field(default_factory=dict)  # Own fields, by name.
+  only: tuple[str, ...] = ()  # Of the cells; empty: all.
+  against: str = 'score'  # The cell that the others are compared with.
+  studies: tuple[str, ...] = ()  # More of evaluation.studies, of `against`.
+  dial: tuple[str, ...] = ()  # Fields, such as 'task.train_problems', and
+  values: tuple[float, ...] = ()  # what all of them are set to.
+
+
 def defaults() -> ml_collections.ConfigDict:
   """A locked ConfigDict with every field of `Config` at its default."""
   return ml_collections.ConfigDict(dataclasses.asdict(Config())).lock()
@@ -334,6 +351,8 @@ def check_override(arg: str):
   cls, path = Config, 'config'
   for name in match.group(1).split('.'):
     hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+    if cls is Config:
+      hints['sweep'] = SweepConfig
     if name not in hints:
       raise ValueError(f'unknown field {path}.{name}{nearest(name, hints)}')
     cls, path = hints[name], f'{path}.{name}'
@@ -354,6 +373,30 @@ def from_dict(values) -> Config:
   config = _build(Config(), values, 'config')
   _check(config)
   return config
+
+
+def sweep_from_dict(values) -> SweepConfig:
+  """Builds and checks a `SweepConfig`.
+
+  Raises:
+    ValueError: as `from_dict`.
+  """
+  where = 'config.sweep'
+  sweep = _build(SweepConfig(), values, where)
+  _at_least(f'{where}.seeds (an interval needs more than one)', sweep.seeds, 2)
+  for name in (*sweep.only, sweep.against):
+    _one_of(f'{where}.only or against', name, sweep.cells)
+  _require(
+      not sweep.only or sweep.against in sweep.only,
+      f'{where}.only leaves out {sweep.against!r}, which the others are '
+      f'compared with; name it too')
+  for study in sweep.studies:
+    _one_of(f'{where}.studies', study, STUDIES)
+  _require(
+      bool(sweep.dial) == bool(sweep.values),
+      f'{where}.dial is {sweep.dial} and its values are {sweep.values}; give '
+      'both or neither')
+  return sweep
 
 
 def model_from_dict(values, where: str) -> ModelConfig:

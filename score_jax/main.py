@@ -28,6 +28,7 @@ from score_jax import notice
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
+from score_jax import sweep
 from score_jax import watch
 from score_jax.report import table
 
@@ -129,7 +130,11 @@ def _run():
 
 
 def _act():
-  config = run_lib.resolved(config_lib.from_dict(_CONFIG.value))
+  values = _CONFIG.value.to_dict()
+  if 'sweep' in values:
+    _sweep(values)
+    return
+  config = run_lib.resolved(config_lib.from_dict(values))
   folder = files.opened(_WORKDIR.value or f'runs/{config.name}', writes=True)
   if hosts.is_first():
     print(f'workdir: {folder}', flush=True)
@@ -150,6 +155,22 @@ def _act():
       results = acts[_MODE.value](run)
   if hosts.is_first():
     print(table.results_table(results), flush=True)
+
+
+def _sweep(values):
+  name = _WORKDIR.value or f'runs/{values["name"]}'
+  files.check_on_disk('--workdir', name)
+  folder = files.folder(name)
+  print(f'workdir: {folder}', flush=True)
+  if _MODE.value != 'train':
+    raise ValueError(f'--mode={_MODE.value} is of single runs; those of a sweep'
+                     f' are in {folder}/cells, and the sweep has --mode=train')
+  compile_cache.keep(_COMPILE_CACHE.value, folder / 'compile_cache')
+  with shutdown.StopRequest() as stop, notice.Notice(stop):
+    failed = sweep.run_all(values, folder, stop)
+  if failed:
+    sys.exit(_failed(f'{len(failed)} cells failed, the first: {failed[0]}',
+                     FAILED))
 
 
 def _in_a_line(error: Exception, argv: list[str]) -> str:

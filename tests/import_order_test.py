@@ -21,6 +21,7 @@ LAYERS = (
     ' shutdown notice watch',
     'weights trained actor continuation feedback states run',
     'protocol studies evaluate offline train imitate pipeline'
+    ' cells sweep'
     ' tpu_slices arithmetic hlo compile_lines compile_programs compile_check',
     'main prepare_data grader_accuracy convert memory compile_table'
     ' baseline_variance',

@@ -34,20 +34,14 @@ def page(runs: Sequence[runs_lib.Run]) -> str:
   Raises:
     ValueError: a file of a run is not as a run writes it.
   """
-  environment = jinja2.Environment(
-      loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True,
-      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-  style, script = _source('page.css'), _source('page.js')
+  script = _source('page.js')
   rows, num_transcripts = transcripts.carried(runs)
-  html = environment.get_template('page.html').render(
-      style=markupsafe.Markup(style),
+  return _rendered(
+      'page.html', f'script-src {_hash(script)}; ',
       script=markupsafe.Markup(script),
-      policy=f"default-src 'none'; style-src {_hash(style)}; "
-             f"script-src {_hash(script)}; base-uri 'none'; form-action 'none'",
       data=markupsafe.Markup('[' + ',\n'.join(rows) + ']'),
       num_carried=len(rows),
       num_transcripts=num_transcripts,
-      plot=charts,
       labels=[run.label for run in runs],
       overview=tables.overview(runs),
       differences=tables.differences(runs),
@@ -57,7 +51,39 @@ def page(runs: Sequence[runs_lib.Run]) -> str:
       drawn_studies=curves.studies(runs),
       **_results(runs),
   )
-  return _NO_TEXT.sub('\ufffd', html)
+
+
+def sweep_page(
+    name: str,
+    found: Sequence[tables.Table],
+    drawn: dict[str, tuple[str, list[charts.Chart]]],
+) -> str:
+  """The HTML of a sweep.
+
+  Args:
+    name: of the sweep.
+    found: its tables.
+    drawn: titles and charts.
+  """
+  return _rendered('sweep.html', name=name, tables=found,
+                   charts=list(drawn.values()))
+
+
+def plot(chart: charts.Chart) -> str:
+  """A chart as an SVG of its own."""
+  return _rendered('plot.svg', it=chart, legend=chart.legend())
+
+
+def _rendered(template, allowed='', **fields):
+  environment = jinja2.Environment(
+      loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True,
+      undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+  style = _source('page.css')
+  text = environment.get_template(template).render(
+      style=markupsafe.Markup(style), plot=charts,
+      policy=f"default-src 'none'; style-src {_hash(style)}; {allowed}"
+             "base-uri 'none'; form-action 'none'", **fields)
+  return _NO_TEXT.sub('\ufffd', text)
 
 
 def _results(runs):

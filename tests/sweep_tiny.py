@@ -1,0 +1,27 @@
+"""A sweep of seconds: what --config names in `sweep_test`."""
+
+from experiments import sweep_embedded
+from experiments import variants
+
+
+def tiny(config):
+  """The embedded task, a model of 2,000 parameters, a few steps a stage."""
+  variants.chain(config)
+  config.model.update(num_layers=1, width=16, num_heads=2, num_kv_heads=1,
+                      head_dim=8, mlp_width=16)
+  config.task.update(train_problems=64, transcripts=64)
+  config.rollout.update(prompts=8, samples=2)
+  config.base.update(batch_size=16, micro_batches=2, steps=3)
+  for stage in (config.stage1, config.stage2):
+    stage.update(micro_batches=2, steps=3)
+  config.checkpoints.every = 2
+
+
+def get_config(arg=None):
+  """Three cells, two seeds; `arg` is a form of `sweep_embedded`."""
+  variants.VARIANTS['tiny'] = tiny
+  config = sweep_embedded.get_config(f'tiny+{arg or "quick"}')
+  config.sweep.seeds = 2
+  config.sweep.only = ('score', 'no_bonus', 'no_stage1')
+  config.evaluation.update(problems=12, batch_size=8)
+  return config
