@@ -18,8 +18,15 @@ def tiny(config):
 
 
 def get_config(arg=None):
-  """Three cells, two seeds; `arg` is a form of `sweep_embedded`."""
+  """Three cells, two seeds; `arg` is a form of `sweep_embedded`.
+
+  With +METHOD it is the run of a single cell.
+  """
   variants.VARIANTS['tiny'] = tiny
+  if arg and arg.startswith('+'):
+    config = variants.make(f'tiny{arg}', 'stage2')
+    config.evaluation.update(problems=12, batch_size=8, studies=('swapped',))
+    return config
   config = sweep_embedded.get_config(f'tiny+{arg or "quick"}')
   config.sweep.seeds = 2
   config.sweep.only = ('score', 'no_bonus', 'no_stage1')
