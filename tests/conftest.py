@@ -3,16 +3,15 @@
 import os
 import tempfile
 
+from tests import quick_xla
+
 # Before jax is imported. NPROC enlarges XLA's thread pool: with 8 fake devices
-# on few cores, collectives can otherwise wait for each other for ever. An
-# unoptimised backend compiles in half the time, and most of the time is that.
+# on few cores, collectives can otherwise wait for each other for ever.
 os.environ['JAX_PLATFORMS'] = 'cpu'
 os.environ['NPROC'] = '16'
 os.environ['XLA_FLAGS'] = (
-    os.environ.get('XLA_FLAGS', '')
-    + ' --xla_force_host_platform_device_count=8'
-    + ' --xla_backend_optimization_level=0'
-).strip()
+    f'{os.environ.get("XLA_FLAGS", "")} {quick_xla.FLAGS} '
+    '--xla_force_host_platform_device_count=8').strip()
 
 import jax  # pylint: disable=wrong-import-position
 

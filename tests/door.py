@@ -22,6 +22,8 @@ import sys
 
 import jax
 
+from tests import quick_xla
+
 _FORKS = multiprocessing.get_context('forkserver')
 _FORKS.set_forkserver_preload([
     'tests.door', 'score_jax.pipeline', 'score_jax.report.table'])
@@ -169,8 +171,7 @@ def _run(args, outputs, compiled, fault, devices=1, prepare=None):
   for number, path in zip((1, 2), outputs):
     os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
   os.environ['XLA_FLAGS'] = (
-      '--xla_backend_optimization_level=0 '
-      f'--xla_force_host_platform_device_count={devices}')
+      f'{quick_xla.FLAGS} --xla_force_host_platform_device_count={devices}')
   if compiled is not None:
     jax.config.update('jax_compilation_cache_dir', str(compiled))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)

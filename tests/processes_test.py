@@ -14,9 +14,7 @@ from tests import folders
 _PROCESS = """
 import json, os, sys
 port, number, path = sys.argv[1:]
-os.environ['JAX_PLATFORMS'] = 'cpu'
-os.environ['NPROC'] = '16'
-os.environ['XLA_FLAGS'] = '--xla_force_host_platform_device_count=2'
+os.environ['XLA_FLAGS'] += ' --xla_force_host_platform_device_count=2'
 import jax
 jax.distributed.initialize(f'localhost:{port}', 2, int(number))
 import numpy as np
