@@ -145,7 +145,7 @@ FLAGS = {
                      'Did you mean: workdir'),
     'no_flag': ((*door.TINY, 'x'), "unexpected argument 'x'", 'begin with --'),
     'unknown_stage': ((*door.TINY, '--config.stage=stage3'), "'stage3'",
-                      'known: base, stage1, stage2'),
+                      'known: base, stage1, stage1b, stage2'),
     'unknown_task': ((*door.TINY, '--config.task.name=gsm'),
                      "config.task.name is 'gsm'; did you mean 'gsm8k'"),
     'mesh': ((*door.TINY, '--config.mesh.data=3'), "'data': 3",
