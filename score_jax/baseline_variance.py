@@ -13,7 +13,6 @@ whose gradient is the same for both.
 import contextlib
 import dataclasses
 import itertools
-import pathlib
 from typing import NamedTuple
 
 from absl import flags
@@ -172,7 +171,7 @@ def main():
     return
   if given.batches < 2:
     raise ValueError(f'--batches={given.batches}; a variance needs 2 or more')
-  folder = pathlib.Path(given.run).absolute()
+  folder = files.opened(given.run)
   record = files.read_json(folder / 'config.json')
   if record is None:
     raise ValueError(f'--run={given.run} is no run: it has no config.json')

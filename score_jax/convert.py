@@ -232,7 +232,7 @@ def main():
     raise ValueError(f'--shard_gb={shard_gb} must be a number of GB, '
                      'from 1e-9 (a byte) to 1e9')
   start = time.monotonic()
-  files.check_on_disk('--to', given['to'])
+  files.check_on_disk('--to', given['to'], new=True)
   source = open_source(given['from'], given['stage'] or '')
   output = given['format'] or ('hf' if source.is_orbax else 'orbax')
   to = pathlib.Path(os.path.realpath(given['to']))

@@ -29,6 +29,7 @@ Path = pathlib.Path | epath.Path
 """On a disk, or in a bucket; the methods have the same names."""
 
 _FLUSH_S = 30
+_COPY = 'gcloud storage cp --recursive'
 
 
 def folder(name: Path | str) -> Path:
@@ -75,12 +76,20 @@ def made_on_disk(path: Path) -> Iterator[pathlib.Path]:
           write_whole(path / name, pathlib.Path(made, name).read_bytes())
 
 
-def check_on_disk(what: str, name: str):
-  """ValueError for what is named in a bucket and read as files."""
+def check_on_disk(what: str, name: str, new: bool = False):
+  """ValueError for what is named in a bucket and must be files.
+
+  Args:
+    what: the flag or field.
+    name: its value.
+    new: whether it is still to be made.
+  """
   if buckets.is_in(name):
+    way_out = f'copy it: {_COPY} {name} DIR, and name DIR'
+    if new:
+      way_out = f'name DIR, and copy what is made: {_COPY} DIR {name}'
     raise ValueError(
-        f'{what} {name} is in a bucket, and only runs may be there; copy it: '
-        f'gcloud storage cp --recursive {name} DIR, and name DIR')
+        f'{what} {name} is in a bucket, and only runs may be there; {way_out}')
 
 
 def on_disk(path: Path) -> pathlib.Path:

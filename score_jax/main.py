@@ -159,7 +159,7 @@ def _act():
 
 def _sweep(values):
   name = _WORKDIR.value or f'runs/{values["name"]}'
-  files.check_on_disk('--workdir', name)
+  files.check_on_disk('--workdir', name, new=True)
   folder = files.folder(name)
   print(f'workdir: {folder}', flush=True)
   if _MODE.value != 'train':

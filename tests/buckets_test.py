@@ -5,6 +5,8 @@ import logging
 import pathlib
 import re
 import socket
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -358,6 +360,20 @@ def test_what_must_be_on_a_disk_is_refused_in_a_bucket():
     with pytest.raises(ValueError, match=f'^{name} gs://bucket/x .* copy it: '):
       run_lib.resolved(changed)
   assert run_lib.resolved(config) == config
+
+
+@pytest.mark.parametrize('module,flag,args', [
+    ('main', '--workdir', ('--config=tests/sweep_tiny.py',)),
+    ('convert', '--to', ('--from=x',))])
+def test_what_is_made_on_a_disk_is_refused_in_a_bucket(module, flag, args):
+  ended = subprocess.run(
+      [sys.executable, '-m', f'score_jax.{module}', *args, f'{flag}=gs://b/x'],
+      check=False, capture_output=True, text=True)
+  assert (ended.returncode, ended.stdout) == (2, '')
+  assert ended.stderr == (
+      f'score_jax: {flag} gs://b/x is in a bucket, and only runs may be there; '
+      'name DIR, and copy what is made: gcloud storage cp --recursive DIR '
+      'gs://b/x\n')
 
 
 def test_data_is_kept_on_the_disk_of_each_host(monkeypatch, tmp_path, folder):
