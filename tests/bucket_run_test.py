@@ -95,7 +95,7 @@ def test_killed_at_random_writes(start, check):
   rng = random.Random(0)
   kills = 0
   for _ in range(12):
-    kills += start('', rng.randint(1, 60)).code == -signal.SIGKILL
+    kills += start('', rng.randint(1, 25)).code == -signal.SIGKILL
   assert kills > 6
   ended = start()
   assert ended.code == 0, ended.err
