@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-_WARM_UP = 2
-
 
 class Spread(NamedTuple):
   """A number that was measured several times.
@@ -38,22 +36,23 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 
 
 def alternate(
-    calls: Mapping[str, Callable[[int], float]], rounds: int
+    calls: Mapping[str, Callable[[int], float]], rounds: int, warm_up: int = 2
 ) -> dict[str, list[float]]:
   """What each call measures, in turn: A B A B.
 
-  Two rounds before are not counted: programs are compiled in them, by Tunix in
-  the second as well.
+  Rounds before are not counted: programs are compiled in them, by Tunix in the
+  second as well.
 
   Args:
     calls: by name; given the number of the round.
     rounds: that count.
+    warm_up: that do not.
   """
   found = {name: [] for name in calls}
-  for number in range(_WARM_UP + rounds):
+  for number in range(warm_up + rounds):
     for name, call in calls.items():
       value = call(number)
-      if number >= _WARM_UP:
+      if number >= warm_up:
         found[name].append(value)
   return found
 
