@@ -136,7 +136,7 @@ def test_no_file_of_experiments_is_left_out():
   folder = pathlib.Path(variants.__file__).parent
   with_config = {path.stem for path in folder.glob('*.py')
                  if 'def get_config(' in path.read_text()}
-  assert with_config == {'pods', 'stage1', 'stage2'}
+  assert with_config == {'pods', 'stage1', 'stage2', 'sweep_embedded'}
 
 
 @pytest.mark.parametrize('variant', pods.VARIANTS)

@@ -69,6 +69,8 @@ def test_greedily_it_is_what_one_program_writes(parts):
 
 def test_a_row_goes_on_from_the_attempt_of_the_row_behind_it(parts):
   _, actor, params = parts
+  # Larger weights, so that what is written depends on what is read.
+  params = jax.tree.map(lambda w: 3 * w, params)
   drawn = {}
   for swap in (False, True):
     with jax.set_mesh(actor.mesh):
