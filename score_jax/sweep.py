@@ -86,7 +86,6 @@ def _run(cell: cells_lib.Cell, stop: shutdown.StopRequest):
   run = run_lib.open_run(cell.config, cell.folder, stop)
   with contextlib.closing(run), jax.set_mesh(run.mesh):
     pipeline.train_all(run)
-  jax.clear_caches()  # Of a hundred runs; programs are also on the disk.
 
 
 def _own_fields(
