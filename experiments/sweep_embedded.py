@@ -25,7 +25,7 @@ from score_jax import config as config_lib
 
 ConfigDict = ml_collections.ConfigDict
 
-TASK = 'chain'
+TASK = 'bands'
 
 MAIN = ('score', 'no_stage1', 'no_bonus', 'single_turn', 'plain_last',
         'plain_sum', 'star', 'pair_sft')

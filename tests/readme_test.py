@@ -5,6 +5,7 @@ import re
 
 from experiments import methods
 from experiments import pods
+from experiments import sweep_embedded
 from experiments import variants
 from score_jax import config as config_lib
 
@@ -30,6 +31,8 @@ def test_every_config_and_field_that_is_named_exists():
     assert (ROOT / path).is_file()
     if path.endswith('pods.py'):
       assert variant in pods.VARIANTS
+    elif path.endswith('sweep_embedded.py'):
+      sweep_embedded.get_config(variant)
     elif not variant.startswith('VARIANT'):
       variants.make(variant, 'stage2')
   for field in re.findall(r'--config\.[a-z][\w.]*', README):

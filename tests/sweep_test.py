@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import signal
 
 import pytest
@@ -58,6 +59,9 @@ def test_a_cell_is_what_its_config_comes_to_alone(whole, tmp_path):
 
 def test_killed_and_stopped_it_goes_on_as_if_nothing_had_been(whole, tmp_path):
   folder, _ = whole
+  shutil.copytree(folder / 'cells', tmp_path / 'cells')
+  for cell in ('0/stage1', '0/no_bonus', '0/no_stage1', '1/base'):
+    shutil.rmtree(tmp_path / 'cells' / cell)  # The others are finished.
   args = [CONFIG, f'--workdir={tmp_path}']
   for path, what in (
       ('cells/0/stage1/metrics.jsonl$', signal.SIGKILL),
@@ -74,9 +78,10 @@ def test_killed_and_stopped_it_goes_on_as_if_nothing_had_been(whole, tmp_path):
   ended = door.call(args, folder.parent)
   assert ended.code == 0, ended.err
   assert 'base: goes on from step 1\n' in ended.out
-  assert 'cell 5 of 10' not in ended.out  # Finished before.
+  assert ended.out.count('\ncell ') == 1
+  assert '10 cells, 9 of them finished' in ended.out
   assert _runs(tmp_path) == _runs(folder)
-  for name in ('table.md', 'table.json'):
+  for name in ('table.md', 'table.json', 'report.html'):
     assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 

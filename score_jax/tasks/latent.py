@@ -218,6 +218,7 @@ def task(family: Family, config: config_lib.TaskConfig) -> base.Task:
 
   return base.Task(
       name=family.name, question='{problem}', instruction=INSTRUCTION,
+      critique='There might be an error above.', verdicts=(SWAP, KEEP),
       splits=tuple(sizes), rows=rows_of, grade=chain.grade,
       answer=chain.answer,
       fingerprint=base.fingerprint(

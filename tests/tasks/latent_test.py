@@ -216,6 +216,9 @@ def test_texts_tokenise_shortly_and_without_unknowns(name, most):
     assert max(map(len, ids)) + 1 == limit  # With begin or end.
     assert all(tokenizer.decode(i) == row[field] for i, row in zip(ids, rows))
   assert len(tokenizer.encode(task.instruction)) == 2
+  for text in (task.critique, *task.verdicts):  # What feedback says.
+    assert tokenizer.unk_id() not in tokenizer.encode(f'\n{text}\n')
+    assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 @pytest.mark.parametrize('name', NAMES)
