@@ -100,12 +100,12 @@ def _own_fields(
 
 
 def _own(config, against) -> list[str]:
-  """Its own fields; not those of stages that are left out."""
+  """Its own fields; not studies, nor those of stages that are left out."""
   return [
       f'{field} {ours}' for field, (ours, _) in cells_lib.differences(
           config, against).items()
-      if field.endswith('.steps')
-      or getattr(getattr(config, field.partition('.')[0]), 'steps', True)]
+      if field.endswith('.steps') or field != 'evaluation.studies'
+      and getattr(getattr(config, field.partition('.')[0]), 'steps', True)]
 
 
 def _results(cells: Sequence[cells_lib.Cell]) -> list[sweeps.Result]:

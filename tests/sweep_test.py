@@ -126,9 +126,13 @@ def test_a_cell_that_fails_leaves_a_gap_and_the_others_go_on(
   monkeypatch.setattr(sweep, '_run', run)
   said = []
   values = sweep_tiny.get_config().to_dict()
+  values['sweep']['studies'] = ('scaling',)  # Of score: no part of a method.
   failed = sweep.run_all(values, tmp_path, shutdown.StopRequest(), said.append)
   assert failed == ['seed 1, no_bonus: stage2 step 2: loss is nan']
   record = json.loads((tmp_path / 'table.json').read_text())
+  assert record['own'] == {
+      'score': [], 'no_bonus': ['stage2.alpha 0.0'],
+      'no_stage1': ['stage1.steps 0', 'stage2.steps 6']}
   rows = record['tables'][0]['rows']
   assert list(rows) == list(CELLS)
   assert rows['no_bonus']['seeds'] == [0]
