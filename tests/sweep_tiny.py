@@ -1,5 +1,7 @@
 """A sweep of seconds: what --config names in `sweep_test`."""
 
+from unittest import mock
+
 from experiments import sweep_embedded
 from experiments import variants
 
@@ -22,13 +24,12 @@ def get_config(arg=None):
 
   With +METHOD it is the run of a single cell.
   """
-  variants.VARIANTS['tiny'] = tiny
-  if arg and arg.startswith('+'):
-    config = variants.make(f'tiny{arg}', 'stage2')
-    config.evaluation.update(problems=12, batch_size=8, studies=('swapped',))
-    return config
-  config = sweep_embedded.get_config(f'tiny+{arg or "quick"}')
-  config.sweep.seeds = 2
-  config.sweep.only = ('score', 'no_bonus', 'no_stage1')
+  with mock.patch.dict(variants.VARIANTS, tiny=tiny):
+    if arg and arg.startswith('+'):
+      config = variants.make(f'tiny{arg}', 'stage2')
+      config.evaluation.studies = ('swapped',)
+    else:
+      config = sweep_embedded.get_config(f'tiny+{arg or "quick"}')
+      config.sweep.update(seeds=2, only=('score', 'no_bonus', 'no_stage1'))
   config.evaluation.update(problems=12, batch_size=8)
   return config
