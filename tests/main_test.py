@@ -127,8 +127,7 @@ FLAGS = {
     'config_that_is_no_config': (('--config={inputs}/none.py',), 'ConfigDict'),
     'unknown_variant': (
         ('--config=experiments/stage2.py:chian',), "unknown variant 'chian'; "
-        "did you mean 'chain'?; known: chain, math, gsm8k, code, "
-        'smollm2_gsm8k, smollm2_code, smollm2_sums'),
+        "did you mean 'chain'?; known: chain, ", 'smollm2_sums'),
     'unknown_field': ((*door.TINY, '--config.stage2.betta1=1'),
                       'unknown field config.stage2.betta1', "mean 'beta1'"),
     'group_as_a_field': ((door.TINY[0], '--config.stage2=1'),

@@ -88,8 +88,10 @@ def test_two_processes_are_one(tmp_path):
       if name in ('stage', 'step') or name.startswith(
           ('accuracy', 'delta', 'unchanged', 'length', 'truncated')):
         assert a[name] == b[name], (a, b)
-      elif not name.startswith('logp_gap'):  # Rounding and nothing else.
-        np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1e-7)
+      elif not name.startswith('logp_gap'):
+        # Rounding and nothing else: float32 is 2.4e-7 apart at the size of
+        # these log-probs, of which a KL that is almost 0 is a difference.
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=5e-7)
     graded += 0 < a.get('accuracy_t1', 0) < 1
   assert graded >= 4
   assert (one / 'transcripts.jsonl').read_bytes() == (
