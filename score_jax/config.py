@@ -32,7 +32,7 @@ class LatentConfig:
   easy: float = 0.2  # Share of problems that attempt 1 has room for.
   hasty: float = 0.7  # Share of those in which it stops a step early.
   # Of the base's corpus: shares of second attempts.
-  work: float = 0.03  # They go on: the only way to correct.
+  work: float = 0.01  # They go on: the only way to correct.
   slip: float = 0.4  # Share of those that give a wrong answer in the end.
   swap: float = 0.1  # They take another answer without work; the rest keep it.
   practice: float = 0.3  # Transcripts of another prompt: all of them go on.
