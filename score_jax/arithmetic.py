@@ -19,17 +19,32 @@ SPLICE = 64
 
 
 def layout_of(config: config_lib.Config) -> types.Layout:
-  """The longest sequence."""
-  attempts = config.rollout.attempt_tokens
-  return types.Layout(config.rollout.prompt_buckets[-1], attempts,
-                      (SPLICE + 1,) * (len(attempts) - 1))
+  """The longest sequence, with what feedback there is."""
+  rollout = config.rollout
+  attempts = rollout.attempt_tokens
+  limit = rollout.feedback_tokens or attempts[-1]
+  if rollout.feedback == 'critique':
+    attempts = (attempts[0], limit, attempts[-1])
+  splice = SPLICE + (limit if rollout.feedback == 'tests' else 0) + 1
+  return types.Layout(rollout.prompt_buckets[-1], attempts,
+                      (splice,) * (len(attempts) - 1))
 
 
-def cache_bytes(config: config_lib.Config, mesh: Mesh, rows: int) -> int:
-  """Bytes of the keys and values of so many rows, on one device."""
-  model = config.model
-  shape = (model.num_layers, rows, model.num_kv_heads,
-           layout_of(config).slots, model.head_dim)
+def cache_bytes(
+    config: config_lib.Config, mesh: Mesh, rows: int,
+    layout: types.Layout | None = None
+) -> int:
+  """Bytes of the keys and values of so many rows, on one device.
+
+  Args:
+    config: of the run.
+    mesh: its devices.
+    rows: of all devices.
+    layout: of every row; the longest if None.
+  """
+  model, layout = config.model, layout or layout_of(config)
+  shape = (model.num_layers, rows, model.num_kv_heads, layout.slots,
+           model.head_dim)
   where = sharding.named(mesh, 'layers', 'batch', 'kv_heads', None, 'head_dim')
   size = jnp.dtype(model.dtype).itemsize
   return 2 * math.prod(where.shard_shape(shape)) * size
@@ -59,9 +74,12 @@ def update_flops(
       + 6 * 2 * model.width * model.vocab_size * sum(layout.attempts))
 
 
-def sampler_flops(config: config_lib.Config, prompts: int, samples: int):
+def sampler_flops(
+    config: config_lib.Config, prompts: int, samples: int,
+    layout: types.Layout | None = None
+) -> float:
   """Of the sampler, if no attempt ends early; each prompt is read once."""
-  model, layout = config.model, layout_of(config)
+  model, layout = config.model, layout or layout_of(config)
   rows, prompt = prompts * samples, layout.prompt
   read = layout.slots - prompt
   once = attention(model, prompt)

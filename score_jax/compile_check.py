@@ -97,11 +97,11 @@ def _costs(program, module, config, mesh, chip) -> dict[str, Any]:
           for (kind, axis), (count, size) in sorted(moved.items())],
       'unknown_loops': module.unknown_loops,
       # The one copy is what may gather the whole model.
-      'faults': faults.faults(module, _sizes(config, mesh, program.rows))
-                if program.rows else []}
+      'faults': faults.faults(module, _sizes(config, mesh, program.scored))
+                if program.scored else []}
 
 
-def _sizes(config, mesh, rows) -> faults.Sizes:
+def _sizes(config, mesh, scored) -> faults.Sizes:
   model = config.model
   where = sharding.tree_shardings(mesh, decoder.logical_axes(model),
                                   sharding.SAMPLER_AXES)
@@ -114,8 +114,7 @@ def _sizes(config, mesh, rows) -> faults.Sizes:
   both = {name: frozenset({size, sharding.named(mesh, name).shard_shape(
       (size,))[0]}) for name, size in axes.items()}
   return faults.Sizes(
-      model.num_layers, both['vocab'], both['embed'],
-      rows * sum(config.rollout.attempt_tokens),
+      model.num_layers, both['vocab'], both['embed'], scored,
       min(matrices) // model.num_layers, sum(matrices))
 
 
@@ -156,10 +155,6 @@ def check(
   Raises:
     ValueError: the topology is not known, or the config does not divide by it.
   """
-  if config.rollout.feedback != 'none':
-    raise ValueError(
-        f'config.rollout.feedback is {config.rollout.feedback!r}, which '
-        "--mode=compile does not know; take 'none'")
   found = tpu_slices.devices(topology, slices)
   mesh = sharding.make_mesh(config.mesh, found)
   run_lib.check_devices(config, mesh)

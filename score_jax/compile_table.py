@@ -72,8 +72,8 @@ def _record(folder: str) -> dict[str, Any]:
   if record is None:
     raise ValueError(f'{path} is not there; {again}')
   programs = record.get('programs', []) if isinstance(record, dict) else []
-  # The last to be compiled.
-  if not any(program['name'] == 'evaluation' for program in programs):
+  # The last to be compiled is the evaluation.
+  if not {'sampler', 'evaluation'} <= {program['name'] for program in programs}:
     raise ValueError(f'{path} was cut short, or is of something else; {again}')
   return record
 

@@ -46,8 +46,8 @@ def train_all(run: Run) -> dict:
   for stage in stages_of(run.config):
     trained = ready(run, stage)
     if trained is None:
-      held = _held_against(run, stage, params, reference)
-      trained = _train(run, stage, params, held)
+      trained = _train(run, stage, params, _held_against(
+          run, stage, params, reference))
     params = trained.params
     if stage == 'base':
       reference = run.reference(params)  # Of all (paper Eq. 2 to 4).

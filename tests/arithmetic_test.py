@@ -3,10 +3,12 @@
 import dataclasses
 
 import jax
+import pytest
 
 from score_jax import arithmetic
 from score_jax import config as config_lib
 from score_jax import sharding
+from score_jax import types
 
 MODEL = {'vocab_size': 1408, 'num_layers': 2, 'width': 256, 'num_heads': 4,
          'num_kv_heads': 2, 'head_dim': 128, 'mlp_width': 512,
@@ -29,6 +31,20 @@ def test_the_cache_of_a_device_by_hand():
   # Keys and values of 2 layers, half of 16 rows, one of 2 heads, bfloat16.
   assert arithmetic.cache_bytes(config, mesh, 16) == (
       2 * 2 * 8 * 1 * slots * 128 * 2)
+
+
+@pytest.mark.parametrize('kind,more,attempts,splices', [
+    ('none', 0, (16, 32), (65,)),
+    ('verdict', 9, (16, 32), (65,)),  # Which is told in few words.
+    ('tests', 9, (16, 32), (74,)),
+    ('tests', 0, (16, 32), (97,)),
+    ('critique', 9, (16, 9, 32), (65, 65)),
+    ('critique', 0, (16, 32, 32), (65, 65))])
+def test_the_room_for_feedback_by_hand(kind, more, attempts, splices):
+  layout = arithmetic.layout_of(small_config(rollout={
+      'prompts': 8, 'samples': 2, 'prompt_buckets': (16,),
+      'attempt_tokens': (16, 32), 'feedback': kind, 'feedback_tokens': more}))
+  assert layout == types.Layout(16, attempts, splices)
 
 
 def test_the_flops_of_an_update_by_hand():

@@ -138,3 +138,22 @@ def test_two_slices_are_joined_along_data(as_in_a_run, tmp_path):
   assert kept['chips'] == 8 and kept['mesh']['data'] == 2
   axes = {c['axis'] for p in kept['programs'] for c in p['collectives']}
   assert 'data, between slices' in axes
+
+
+@pytest.mark.tpu_compiler
+def test_what_the_base_samples_is_compiled_too(as_in_a_run, tmp_path):
+  rollout = {'prompts': 8, 'samples': 2, 'prompt_buckets': (16,),
+             'attempt_tokens': (16, 32)}
+  config = _config(rollout=rollout, stage1={'steps': 0},
+                   stage2={'offline': 0.5})
+  assert not compile_check.check(config, tmp_path, 'v5e:2x2', 1)
+  programs = json.loads((tmp_path / 'compile.json').read_text())['programs']
+  assert [p['name'] for p in programs] == [
+      'copy for the sampler', 'copy of the base for the sampler', 'sampler',
+      'sampler, first attempts', 'sampler, later attempts',
+      'update of stage2', 'evaluation']
+  assert [list(p['decode_bytes']) for p in programs[2:5]] == [
+      ['1', '2'], ['1'], ['1']]
+  for program in programs[2:]:
+    assert program['fits'] and not program['unknown_loops']
+    assert 0.9 < program['flops'] / program['model_flops'] < 2.5
