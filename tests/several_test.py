@@ -23,25 +23,47 @@ _ARGS = (
     # Else Adam makes a step of the last bit of a gradient that is almost 0.
     '--config.stage1.optimizer.eps=1e-3', '--config.stage2.optimizer.eps=1e-3')
 _DEVICES = 4
+_COUNTED = ('stage', 'step', 'accuracy', 'delta', 'i_to_c', 'c_to_i',
+            'unchanged', 'length', 'truncated', 'examples')
+
+
+_KILLED_IF_IT_WRITES = {
+    1: door.Fault('/two/(?!checkpoints)', 1, signal.SIGKILL)}
+_STAGE1B = ('steps=2', 'micro_batches=2', 'optimizer.eps=1e-3',
+            'reference=start', 'offline=0.5')
+_METHODS = {
+    # On this mesh both processes hold every row. A part has three problems of
+    # two samples, and those of the second are graded by one process each.
+    'verdicts, then pairs': (
+        '--config.mesh.fsdp=1', '--config.mesh.tensor=4',
+        '--config.model.num_heads=4', '--config.model.num_kv_heads=4',
+        '--config.model.vocab_size=28', '--config.rollout.prompts=6',
+        '--config.rollout.feedback=verdict', '--config.stage2.method=pairs',
+        '--config.stage2.rounds=2'),
+    'three attempts, some of the base': (
+        '--config.rollout.attempt_tokens=(14,16,16)',
+        '--config.rollout.prompts=16', '--config.stage1.attempts=2',
+        *(f'--config.stage1b.{field}' for field in _STAGE1B)),
+}
 
 
 def odd_grades():
-  """Some attempts of an untrained model are right."""
-  chain.grade = lambda answer, text: len(text) % 2
+  """Some attempts of an untrained model are right, by problem and text."""
+  chain.grade = lambda answer, text: (len(text) + ord(answer[-1])) % 2
 
 
-def _start(workdir, name, processes, faults=None, more=None):
+def _start(workdir, name, processes, faults=None, more=None, changes=()):
   return door.start_several(
-      [*_ARGS, f'--workdir={workdir}'], workdir.parent / name, processes,
-      _DEVICES // processes, faults, odd_grades, more)
+      [*_ARGS, *changes, f'--workdir={workdir}'], workdir.parent / name,
+      processes, _DEVICES // processes, faults, odd_grades, more)
 
 
 def _ended(running):
   return [of.wait() for of in running]
 
 
-def _whole(workdir, name, processes, faults=None):
-  ended = _ended(_start(workdir, name, processes, faults))
+def _whole(workdir, name, processes, faults=None, changes=()):
+  ended = _ended(_start(workdir, name, processes, faults, changes=changes))
   assert [of.code for of in ended] == [0] * processes, ended[-1].err
   return ended
 
@@ -73,21 +95,16 @@ def _same(run, whole):
     assert seal.read(mine)['arrays'] == seal.read(theirs)['arrays']
 
 
-def test_two_processes_are_one(tmp_path):
-  # Sampled in parts, each graded by both; saved by both; and process 1 would
-  # be killed by the first file outside of checkpoints that it opens to write.
-  one, two = tmp_path / 'one', tmp_path / 'two'
-  alone, = _whole(one, 'alone', 1)
-  first, second = _whole(two, 'both', 2, {
-      1: door.Fault('/two/(?!checkpoints)', 1, signal.SIGKILL)})
+def _agree(one, two):
+  """That two finished workdirs hold the same but for the last bits of floats.
+  """
   assert _rows(one) and len(_rows(one)) == len(_rows(two))
   graded = 0
   for a, b in zip(_rows(one), _rows(two)):
     assert a.keys() == b.keys()
     for name in a:
-      if name in ('stage', 'step') or name.startswith(
-          ('accuracy', 'delta', 'unchanged', 'length', 'truncated')):
-        assert a[name] == b[name], (a, b)
+      if name.startswith(_COUNTED):
+        assert a[name] == b[name], (name, a, b)
       elif not name.startswith('logp_gap'):
         # Rounding and nothing else: float32 is 2.4e-7 apart at the size of
         # these log-probs, of which a KL that is almost 0 is a difference.
@@ -105,10 +122,32 @@ def test_two_processes_are_one(tmp_path):
     theirs = checkpoint.Arrays(two / path.relative_to(one))
     for a, b in zip(mine.read(mine.kinds), theirs.read(mine.kinds)):
       np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+  for path in one.glob('examples/*'):
+    mine, theirs = (np.load(at) for at in (path, two / path.relative_to(one)))
+    for name in mine:
+      np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_two_processes_are_one(tmp_path):
+  # Sampled in parts, each graded by both; saved by both; and process 1 would
+  # be killed by the first file outside of checkpoints that it opens to write.
+  one, two = tmp_path / 'one', tmp_path / 'two'
+  alone, = _whole(one, 'alone', 1)
+  first, second = _whole(two, 'both', 2, _KILLED_IF_IT_WRITES)
+  _agree(one, two)
   table = alone.out.splitlines()[-4:]
   assert 'Stage II' in table[-1] and first.out.splitlines()[-4:] == table
   said = second.out + second.err
   assert 'stage1' in first.out and 'stage1' not in said, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('changes', _METHODS.values(), ids=_METHODS)
+def test_two_processes_are_one_by_other_methods(tmp_path, changes):
+  one, two = tmp_path / 'one', tmp_path / 'two'
+  _whole(one, 'alone', 1, changes=changes)
+  _whole(two, 'both', 2, _KILLED_IF_IT_WRITES, changes)
+  _agree(one, two)
 
 
 @pytest.mark.parametrize('more,said', [
