@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import pathlib
+import shutil
 
 import jax
 
 from score_jax import config as config_lib
 from score_jax import files
+from score_jax import hosts
 
 
 def traced(
@@ -60,12 +63,27 @@ def _trace(folder, name, say) -> Iterator[None]:
   options.session_id = name
   options.python_tracer_level = 0  # Every call of Python would bury the rest.
   with files.made_on_disk(folder) as made:
-    jax.profiler.start_trace(made, profiler_options=options)
+    own = made / f'process_{hosts.number()}' if hosts.several() else made
+    jax.profiler.start_trace(own, profiler_options=options)
     try:
       yield
     finally:
       try:
         jax.profiler.stop_trace()
+        if own != made:
+          _move(own, made)
         say(f'profile: {folder}/plugins/profile/{name}')
-      except jax.errors.JaxRuntimeError as error:  # The disk is full.
+      except (jax.errors.JaxRuntimeError, OSError) as error:  # A full disk.
         say(f'profile: not written: {str(error).splitlines()[0]}')
+
+
+def _move(own: pathlib.Path, made: pathlib.Path):
+  """Puts files beside those of other processes, which jax names alike.
+
+  It names them by the machine, which may have several.
+  """
+  for path in [path for path in own.rglob('*') if path.is_file()]:
+    to = made / path.relative_to(own)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(to.with_name(f'{own.name}_{to.name}'))
+  shutil.rmtree(own)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from score_jax import config as config_lib
+from score_jax import hosts
 from score_jax import profiling
 from score_jax.grading import graders
 from tests.grading import pool_test
@@ -101,6 +102,20 @@ def test_a_trace_that_cannot_be_written_ends_no_run(tmp_path):
   assert f'{folder} is not a directory' in line and '\n' not in line
   folder.unlink()
   jax.profiler.stop_trace()  # Which it was not, for jax.
+
+
+def test_processes_of_one_machine_have_a_file_each(tmp_path, monkeypatch):
+  monkeypatch.setattr(hosts, 'several', lambda: True)
+  for number in range(2):
+    monkeypatch.setattr(hosts, 'number', lambda n=number: n)
+    _train(_config(steps=1), tmp_path)
+  assert [path.name for path in tmp_path.iterdir()] == ['plugins']
+  traces = sorted(tmp_path.glob('plugins/profile/stage1_3-3/*.xplane.pb'))
+  assert [path.name[:10] for path in traces] == ['process_0_', 'process_1_']
+  for path in traces:
+    planes = jax.profiler.ProfileData.from_file(str(path)).planes
+    assert 'stage1' in {event.name for plane in planes
+                        for line in plane.lines for event in line.events}
 
 
 def test_answers_are_graded_in_threads_of_their_own(tmp_path):
