@@ -148,7 +148,8 @@ def all_tables(sweep: Sweep) -> list[tables.Table]:
 
 
 _NOTE = ('Means over seeds, with 95% intervals (t). Shares are of all problems;'
-         ' of wrong and right first attempts where it says so.')
+         ' of wrong and right first attempts where it says so. Of three'
+         ' attempts the last stands for the second.')
 
 
 def record(sweep: Sweep) -> dict[str, Any]:
@@ -240,6 +241,9 @@ def _differences(title, chosen, rows, against) -> tables.Table:
 def _cell(column, over) -> tables.Cell:
   if over is None:
     return tables.Cell(tables.ABSENT)
-  ends = [column.written(end).strip('%') for end in over['ci95'] or ()]
+  ends = over['ci95'] or ()
+  if column.written is numbers.percent:  # A share: t knows of no ends to it.
+    ends = [min(max(end, 0.0), 1.0) for end in ends]
+  ends = [column.written(end).strip('%') for end in ends]
   return tables.Cell(column.written(over['mean']),
                      f'[{", ".join(ends)}]' if ends else '')

@@ -53,9 +53,10 @@ def _texts(table):
 def test_rows_are_means_over_seeds_with_t_intervals(sweep):
   results, differences, *_ = sweeps.all_tables(sweep)
   # 0.625 +- 12.706 * 0.125; 12.706 is t(0.975, 1), 0.125 is s / sqrt(2).
+  # Shares end at 0 and 100.
   base, score, plain = _texts(results)
   assert score == [
-      'score', '2', '25.0% [25.0, 25.0]', '62.5% [-96.3, 221.3]',
+      'score', '2', '25.0% [25.0, 25.0]', '62.5% [0.0, 100.0]',
       '+37.5 [-121.3, +196.3]', '50.0% [50.0, 50.0]', '25.0% [25.0, 25.0]',
       '50.0% [50.0, 50.0]', '75.0% [75.0, 75.0]', '12.5% [12.5, 12.5]']
   # Pairs: 0.25 - 0.5 and 0.375 - 0.75: -0.3125 +- 12.706 * 0.0625.
@@ -138,7 +139,7 @@ def test_files_are_whole_pages_pictures_and_tables(sweep, tmp_path):
   sweeps.write(tmp_path, sweep)
   text = (tmp_path / 'table.md').read_text()
   assert text.startswith('# made\n\n## Results\n\n|  | seeds | acc@t1 |')
-  assert '| score | 2 | 25.0% [25.0, 25.0] | 62.5% [-96.3, 221.3] |' in text
+  assert '| score | 2 | 25.0% [25.0, 25.0] | 62.5% [0.0, 100.0] |' in text
   assert json.loads((tmp_path / 'table.json').read_text())['name'] == 'made'
   page = (tmp_path / 'report.html').read_text()
   html5lib.HTMLParser(strict=True).parse(page)
