@@ -33,6 +33,7 @@ from score_jax import config as config_lib
 from score_jax import sharding
 from score_jax import types
 from score_jax.models import attention
+from score_jax.models import held as held_lib
 from score_jax.models import layers
 
 ModelConfig = config_lib.ModelConfig
@@ -233,6 +234,7 @@ def forward(
     valid_BS: jax.Array,
     cache: Any = None,
     slot: jax.Array | int = 0,
+    held: held_lib.Held | None = None,
 ) -> tuple[jax.Array, Any]:
   """Runs the tokens that stand in slots `slot` to `slot + T`.
 
@@ -246,22 +248,24 @@ def forward(
     cache: keys and values of earlier slots, see `init_cache`; None means that
       the tokens are the whole sequence.
     slot: first slot of the tokens.
+    held: the rows that the cache has; None for all.
 
   Returns:
     The final hidden states [B, T, D] (float, `config.dtype`), and the cache
     with these tokens in it (None without one). States at slots that are not
-    valid mean nothing.
+    valid mean nothing, nor do those of rows that are not held.
   """
   given = tokens_BT, positions_BT, valid_BS
   if cache is None and attention.wants_compact(config, tokens_BT.shape[1]):
     there_BT, back_BT = attention.compacted(valid_BS)
     given = (attention.pick(x, there_BT) for x in given)
-    hidden_BTD, _ = _forward(config, params, *given, None, 0)
+    hidden_BTD, _ = _forward(config, params, *given, None, 0, None)
     return attention.pick(hidden_BTD, back_BT), None
-  return _forward(config, params, *given, cache, slot)
+  return _forward(config, params, *given, cache, slot, held)
 
 
-def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache, slot):
+def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache, slot,
+             held):
   table_VD = params['embed']['embedding'].astype(config.dtype)
   # Whole along D, so that a lookup moves rows of the batch nowhere.
   x = sharding.constrain(table_VD, 'vocab', None)[tokens_BT]
@@ -269,21 +273,32 @@ def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache, slot):
     x *= jnp.asarray(config.width**0.5, x.dtype)
   x = sharding.constrain(x, 'batch', None, None)
   graphs = _definition(config)[0]
-  view_of = _views(config, positions_BT, valid_BS, slot)
+  view_of = _views(config, positions_BT, valid_BS, slot, held)
 
   def layer(index, weights, x, store):
     with jax.named_scope('block'):
       block = nnx.merge(graphs['blocks'], weights)
-      x, new = block(x, view_of(index), store)
+      keep = lambda *kv: store(*(_picked(held, new) for new in kv))
+      x, new = block(x, view_of(index), keep)
       return sharding.constrain(x, 'batch', None, None), new
 
   x, cache = _through_layers(config, layer, params['blocks'], x, cache, slot)
   return nnx.merge(graphs['final_norm'], params['final_norm'])(x), cache
 
 
-def _views(config, positions_BT, valid_BS, slot):
+def _picked(held, x):
+  return x if held is None else held_lib.pick(x, held.there_WN)
+
+
+def _views(config, positions_BT, valid_BS, slot, held):
   """From the index of a layer, a number or traced, to its `layers.View`."""
-  attend = attention.attend_fn(config, positions_BT, valid_BS, slot)
+  attend_held = attention.attend_fn(
+      config, _picked(held, positions_BT), _picked(held, valid_BS), slot)
+
+  def attend(is_global, q, k, v):
+    mixed = attend_held(is_global, _picked(held, q), k, v)
+    return mixed if held is None else held_lib.pick(mixed, held.back_WR)
+
   far = layers.global_angles(config, positions_BT)
   if config.global_every == 1:
     everywhere = layers.View(*far, functools.partial(attend, True))

@@ -12,7 +12,15 @@ from score_jax import keys as keys_lib
 from score_jax import sharding
 from score_jax import types
 from score_jax.models import decoder
+from score_jax.models import held as held_lib
 from score_jax.rollout import sampling
+
+LONG = 64
+"""Tokens of an attempt from which on it pays to leave ended rows behind."""
+
+FEWEST = 8
+"""Rows; with fewer there is little to gain, and XLA's CPU backend computes
+small arrays in other ways, whose last bits differ."""
 
 
 @functools.partial(
@@ -67,6 +75,9 @@ def decode_attempt(
   tokens are used up; the loop ends when every row has. Every sampled token,
   also the last, has been read into the cache by then.
 
+  Rows that have ended are carried along, but when half of them have, their keys
+  and values are no longer read (see `_fewer`); samples do not depend on it.
+
   Args:
     config: the model.
     params: its parameters, already in the dtype to decode in.
@@ -85,11 +96,12 @@ def decode_attempt(
   head_DV = decoder.head(config, params)
   stops = jnp.asarray(stop_ids, jnp.int32)
 
-  def running(carry):
+  def running(fewer, carry):
     t, ended_B, _ = carry
-    return (t < length) & ~jnp.all(ended_B)
+    live_W = jnp.sum(~held_lib.of_parts(ended_B), axis=1)
+    return (t < length) & (jnp.max(live_W) > fewer)
 
-  def step(carry):
+  def step(held, carry):
     t, ended_B, rows = carry
     slot = start + t
     scores_BV = decoder.logits(config, rows.hidden_BD, head_DV)
@@ -108,7 +120,7 @@ def decode_attempt(
     )
     hidden_B1D, cache = decoder.forward(
         config, params, token_B[:, None], rows.position_B[:, None],
-        rows.valid_BS, rows.cache, slot)
+        rows.valid_BS, rows.cache, slot, held)
     rows = dataclasses.replace(
         rows,
         cache=cache, hidden_BD=hidden_B1D[:, 0],
@@ -116,7 +128,31 @@ def decode_attempt(
     is_stop_B = jnp.any(token_B[:, None] == stops[None], axis=1)
     return t + 1, ended_B | (live_B & is_stop_B), rows
 
+  def decode(carry, held, fewer):
+    return jax.lax.while_loop(functools.partial(running, fewer),
+                              functools.partial(step, held), carry)
+
+  counts = _fewer(len(keys_B) // held_lib.parts(), length)
   ended_B = jnp.zeros(rows.position_B.shape, bool)
-  _, ended_B, rows = jax.lax.while_loop(
-      running, step, (jnp.int32(0), ended_B, rows))
+  carry = decode((jnp.int32(0), ended_B, rows), None, (*counts, 0)[0])
+  for count, fewer in zip(counts, (*counts[1:], 0)):
+    with jax.named_scope('fewer'):
+      t, ended_B, rows = carry
+      held, whole = held_lib.choose(~ended_B, count), rows.cache
+      rows = dataclasses.replace(rows, cache=held_lib.cache_of(whole, held))
+      t, ended_B, rows = decode((t, ended_B, rows), held, fewer)
+      carry = t, ended_B, dataclasses.replace(rows, cache=held_lib.put_back(
+          whole, rows.cache, held, start, start + length))
+  _, ended_B, rows = carry
   return rows, ended_B
+
+
+def _fewer(rows: int, length: int) -> tuple[int, ...]:
+  """How many rows of each part are gone on with: half, and half again.
+
+  Each is a loop of its own to compile, and its rows are copied once.
+  """
+  if length < LONG:
+    return ()
+  return tuple(rows >> n for n in (1, 2, 3)
+               if rows % 2**n == 0 and rows >> n >= FEWEST)

@@ -1,0 +1,98 @@
+"""A cache of some of the rows: those that still decode.
+
+Keys and values of rows that have ended need not be read. All else of a layer
+goes on with every row: a product with weights costs about the same with fewer
+rows, and its last bits depend on how many there are, those of a row's
+attention do not.
+"""
+
+import functools
+import math
+from typing import Any
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from score_jax import sharding
+
+
+class Held(NamedTuple):
+  """Which rows of a batch a cache holds.
+
+  A mesh splits the B rows into W parts. Each part holds N of its own, so that
+  no keys or values travel.
+
+  Attributes:
+    there_WN: int32, their numbers within the part.
+    back_WR: int32, for each of the R rows of the part where it is among those;
+      of rows that are not held, the place of another.
+  """
+
+  there_WN: jax.Array
+  back_WR: jax.Array
+
+
+def parts() -> int:
+  """W, the parts into which the mesh that is set splits rows."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return 1 if mesh.empty else math.prod(
+      mesh.shape[axis] for axis in sharding.LOGICAL_AXES['batch'])
+
+
+def of_parts(x_B: jax.Array) -> jax.Array:
+  """[B] as [W, R]."""
+  return x_B.reshape(parts(), -1)
+
+
+def choose(live_B: jax.Array, count: int) -> Held:
+  """Holds `count` rows of each part: the live ones, if there are no more."""
+  order_WR = jnp.argsort(~of_parts(live_B), axis=1, stable=True)
+  back_WR = jnp.argsort(order_WR, axis=1)
+  return Held(order_WR[:, :count], jnp.minimum(back_WR, count - 1))
+
+
+def pick(x: jax.Array, index_WN: jax.Array, axis: int = 0) -> jax.Array:
+  """Rows [..., W * N, ...] of [..., B, ...], each of its own part."""
+  take = functools.partial(jnp.take, axis=axis, mode='clip')
+  return _by_part(take, axis)(x, index_WN)
+
+
+def cache_of(whole: Any, held: Held) -> Any:
+  """Keys and values of the rows that are held."""
+  return jax.tree.map(
+      lambda x: _laid_out(pick(x, held.there_WN, x.ndim - 4)), whole)
+
+
+def put_back(whole: Any, cache: Any, held: Held, start: int, stop: int) -> Any:
+  """`whole` with slots `start` to `stop` of the rows that are held."""
+
+  def put(old, new):
+    axis = old.ndim - 4  # Of the rows: [..., B, K, S, H].
+    ahead = (slice(None),) * axis
+
+    def of_part(old, index, new):
+      place = ahead + (index, slice(None), slice(start, stop))
+      return old.at[place].set(new[..., start:stop, :], unique_indices=True)
+
+    return _laid_out(_by_part(of_part, axis)(old, held.there_WN, new))
+
+  return jax.tree.map(put, whole, cache)
+
+
+def _by_part(function, axis):
+  """`function(x, index, *more)` of each part alone."""
+
+  def of_all(x, index_WN, *more):
+    W = len(index_WN)
+    split = lambda x: x.reshape(*x.shape[:axis], W, -1, *x.shape[axis + 1 :])
+    each = jax.vmap(function, (axis, 0) + (axis,) * len(more), axis)
+    found = each(split(x), index_WN, *map(split, more))
+    return found.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
+
+  return of_all
+
+
+def _laid_out(x):
+  names = ('layers', 'batch', 'kv_heads', None, 'head_dim')
+  return sharding.constrain(x, *names[-x.ndim :])
