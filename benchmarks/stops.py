@@ -51,7 +51,7 @@ def sampler(
     params: types.Params,
     work: workload_lib.Workload,
     length_BA: np.ndarray,
-    fewest: int,
+    long: int,
 ):
   """The sampler, compiled, for rows that end where they are told to.
 
@@ -60,7 +60,7 @@ def sampler(
     params: of the policy.
     work: its prompts, instruction and limits.
     length_BA: int32, tokens of each attempt; at most its limit.
-    fewest: in place of `decode.FEWEST`.
+    long: in place of `decode.LONG`.
 
   Returns:
     The program from `params` to a rollout. Its log-probs are scores.
@@ -78,7 +78,7 @@ def sampler(
   splice = jnp.array(work.instruction)
   with (mock.patch.object(keys, 'token_keys', left),
         mock.patch.object(sampling, 'sample', sample),
-        mock.patch.object(decode, 'FEWEST', fewest)):
+        mock.patch.object(decode, 'LONG', long)):
     return jax.jit(lambda params: attempts.sample_attempts(
         model, params, prompts, jnp.ones(prompts.shape, bool),
         (splice,) * (len(work.attempt_tokens) - 1), jax.random.key(0),
@@ -101,11 +101,10 @@ def main():
         f'{length_BA.max(axis=0).tolist()}; of use are '
         f'{length_BA.sum() / steps:.0%} of all steps of rows')
   programs = {}
-  for name, fewest in {'all rows': len(length_BA),
-                       'fewer': decode.FEWEST}.items():
+  for name, long in {'all rows': max(work.attempt_tokens) + 1,
+                     'fewer': decode.LONG}.items():
     began = time.perf_counter()
-    programs[name] = sampler(side.model, side.reference, work, length_BA,
-                             fewest)
+    programs[name] = sampler(side.model, side.reference, work, length_BA, long)
     print(f'{name}: compiled in {time.perf_counter() - began:.1f} s')
   found = [jax.device_get(run(side.reference)) for run in programs.values()]
   np.testing.assert_array_equal(found[0].length_BA, length_BA)

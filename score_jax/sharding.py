@@ -133,6 +133,13 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
   return jax.lax.with_sharding_constraint(x, spec(*names))
 
 
+def ways(name: str) -> int:
+  """Devices over which the mesh that is set splits an axis; 1 without one."""
+  mesh = jax.sharding.get_abstract_mesh()
+  return 1 if mesh.empty else math.prod(
+      mesh.shape[axis] for axis in np.atleast_1d(LOGICAL_AXES[name]))
+
+
 def put(x: np.ndarray, where: NamedSharding) -> jax.Array:
   """A host array (the same on every host) onto the mesh."""
   return jax.make_array_from_callback(

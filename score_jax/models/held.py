@@ -7,7 +7,6 @@ attention do not.
 """
 
 import functools
-import math
 from typing import Any
 from typing import NamedTuple
 
@@ -33,16 +32,9 @@ class Held(NamedTuple):
   back_WR: jax.Array
 
 
-def parts() -> int:
-  """W, the parts into which the mesh that is set splits rows."""
-  mesh = jax.sharding.get_abstract_mesh()
-  return 1 if mesh.empty else math.prod(
-      mesh.shape[axis] for axis in sharding.LOGICAL_AXES['batch'])
-
-
 def of_parts(x_B: jax.Array) -> jax.Array:
   """[B] as [W, R]."""
-  return x_B.reshape(parts(), -1)
+  return x_B.reshape(sharding.ways('batch'), -1)
 
 
 def choose(live_B: jax.Array, count: int) -> Held:

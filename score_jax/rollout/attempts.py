@@ -78,7 +78,8 @@ def sample_attempts(
     if index:
       with jax.named_scope(f'splice_{index}'):
         rows = _splice(config, params, rows, ended[-1], splices[index - 1],
-                       start - layout.splices[index - 1], stop_ids[0], pad_id)
+                       start, start + attempt_tokens[index], stop_ids[0],
+                       pad_id)
     with jax.named_scope(f'attempt_{index + 1}'):
       rows, ended_B = decode.decode_attempt(
           config, params, rows, keys_B, attempt=index + 1, start=start,
@@ -106,7 +107,7 @@ def _prefill(config, params, prompts_NP, valid_NP, samples, layout, pad_id):
   prompts_NP = jnp.where(valid_NP, prompts_NP, pad_id)
   shape = (N * samples, layout.slots)
   rows = decode.Sequences(
-      cache=decoder.share_cache(cache, samples, layout.slots),
+      cache=decoder.share_cache(cache, samples, P + layout.attempts[0]),
       hidden_BD=share(hidden_NPD[:, -1]),
       position_B=share(jnp.sum(valid_NP, axis=1, dtype=jnp.int32)),
       tokens_BS=jnp.pad(share(prompts_NP), room, constant_values=pad_id),
@@ -118,10 +119,15 @@ def _prefill(config, params, prompts_NP, valid_NP, samples, layout, pad_id):
       tokens_BS=sharding.constrain(rows.tokens_BS, 'batch', None))
 
 
-def _splice(config, params, rows, ended_B, instruction_I, start, stop_id,
+def _splice(config, params, rows, ended_B, instruction_I, end, slots, stop_id,
             pad_id):
-  """Puts the end of turn, where it is missing, and the instruction."""
+  """Puts the end of turn, where it is missing, and the instruction.
+
+  It ends before slot `end`. The cache gets room for `slots`: what would be read
+  of slots that the attempts before have no use for is saved.
+  """
   B, I = rows.tokens_BS.shape[0], instruction_I.shape[0]
+  start = end - I - 1
   missing_B1 = ~ended_B[:, None]
   valid_BI = jnp.concatenate([missing_B1, jnp.ones((B, I), bool)], axis=1)
   tokens_BI = jnp.concatenate(
@@ -133,7 +139,8 @@ def _splice(config, params, rows, ended_B, instruction_I, start, stop_id,
       old, new.astype(old.dtype), start, axis=1)
   valid_BS = put(rows.valid_BS, valid_BI)
   hidden_BID, cache = decoder.forward(
-      config, params, tokens_BI, position_BI, valid_BS, rows.cache, start)
+      config, params, tokens_BI, position_BI, valid_BS[:, :slots],
+      decoder.share_cache(rows.cache, 1, slots), start)
   return dataclasses.replace(
       rows, cache=cache, hidden_BD=hidden_BID[:, -1],
       position_B=rows.position_B + offset_BI[:, -1],

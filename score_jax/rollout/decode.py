@@ -18,9 +18,10 @@ from score_jax.rollout import sampling
 LONG = 64
 """Tokens of an attempt from which on it pays to leave ended rows behind."""
 
-FEWEST = 8
-"""Rows; with fewer there is little to gain, and XLA's CPU backend computes
-small arrays in other ways, whose last bits differ."""
+_SCORES = 4096
+"""Least scores of attention that a device has of a layer. XLA's CPU backend
+sums fewer in another order, and last bits would tell how many rows there are.
+"""
 
 
 @functools.partial(
@@ -93,6 +94,7 @@ def decode_attempt(
   Returns:
     The sequences, and ended_B: bool, the row ended with a stop token.
   """
+  stop = start + length
   head_DV = decoder.head(config, params)
   stops = jnp.asarray(stop_ids, jnp.int32)
 
@@ -120,7 +122,7 @@ def decode_attempt(
     )
     hidden_B1D, cache = decoder.forward(
         config, params, token_B[:, None], rows.position_B[:, None],
-        rows.valid_BS, rows.cache, slot, held)
+        rows.valid_BS[:, :stop], rows.cache, slot, held)
     rows = dataclasses.replace(
         rows,
         cache=cache, hidden_BD=hidden_B1D[:, 0],
@@ -132,7 +134,7 @@ def decode_attempt(
     return jax.lax.while_loop(functools.partial(running, fewer),
                               functools.partial(step, held), carry)
 
-  counts = _fewer(len(keys_B) // held_lib.parts(), length)
+  counts = _fewer(config, len(keys_B) // sharding.ways('batch'), stop, length)
   ended_B = jnp.zeros(rows.position_B.shape, bool)
   carry = decode((jnp.int32(0), ended_B, rows), None, (*counts, 0)[0])
   for count, fewer in zip(counts, (*counts[1:], 0)):
@@ -142,17 +144,20 @@ def decode_attempt(
       rows = dataclasses.replace(rows, cache=held_lib.cache_of(whole, held))
       t, ended_B, rows = decode((t, ended_B, rows), held, fewer)
       carry = t, ended_B, dataclasses.replace(rows, cache=held_lib.put_back(
-          whole, rows.cache, held, start, start + length))
+          whole, rows.cache, held, start, stop))
   _, ended_B, rows = carry
   return rows, ended_B
 
 
-def _fewer(rows: int, length: int) -> tuple[int, ...]:
+def _fewer(
+    config: config_lib.ModelConfig, rows: int, slots: int, length: int
+) -> tuple[int, ...]:
   """How many rows of each part are gone on with: half, and half again.
 
   Each is a loop of its own to compile, and its rows are copied once.
   """
   if length < LONG:
     return ()
+  scores = config.num_heads // sharding.ways('heads') * slots
   return tuple(rows >> n for n in (1, 2, 3)
-               if rows % 2**n == 0 and rows >> n >= FEWEST)
+               if rows % 2**n == 0 and (rows >> n) * scores >= _SCORES)
