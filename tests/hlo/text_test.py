@@ -20,6 +20,18 @@ def test_computations_run_as_often_as_the_loops_around_them():
   assert not {'main', 'outer', 'inner', 'inner_condition'} & module.inner
 
 
+def test_loops_of_fewer_rows_do_not_run_where_no_row_ends_early():
+  line = 'condition=%inner_condition, body=%inner'
+  named = lambda scope: program.TEXT.replace(
+      line, f'{line}, metadata={{op_name="jit(f)/attempt_1/{scope}while"}}')
+  module = text.read(named('fewer/'))
+  assert module.runs['outer'] == 5 and 'inner' not in module.runs
+  assert not text.attempt_loops(module)
+  module = text.read(named(''))
+  assert module.runs['inner'] == 15
+  assert text.attempt_loops(module) == {1: 'inner'}
+
+
 def test_branches_run_as_often_as_they_are_taken():
   told = """
 %near (p: f32[]) -> f32[] {
