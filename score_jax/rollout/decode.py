@@ -152,12 +152,13 @@ def decode_attempt(
 def _fewer(
     config: config_lib.ModelConfig, rows: int, slots: int, length: int
 ) -> tuple[int, ...]:
-  """How many rows of each part are gone on with: half, and half again.
+  """How many rows of each part are gone on with: a half, and an eighth.
 
-  Each is a loop of its own to compile, and its rows are copied once.
+  Each is a loop of its own to compile, and its rows are copied once. A quarter
+  between the two would gain next to nothing (docs/performance.md).
   """
   if length < LONG:
     return ()
   scores = config.num_heads // sharding.ways('heads') * slots
-  return tuple(rows >> n for n in (1, 2, 3)
-               if rows % 2**n == 0 and (rows >> n) * scores >= _SCORES)
+  return tuple(rows // by for by in (2, 8)
+               if rows % by == 0 and rows // by * scores >= _SCORES)

@@ -50,7 +50,8 @@ def test_samples_are_those_of_a_sampler_that_leaves_no_row_behind(
   # In both attempts half of the rows end early, and others long after them.
   ends = np.sort(found.length_BA, axis=0)
   assert (ends[ROWS // 2 - 1] + 8 < ends[-1]).all(), ends
-  assert decode._fewer(config, ROWS, 71, LENGTH) == (32, 16)
+  assert decode._fewer(config, ROWS, 71, LENGTH) == (32,)
+  assert decode._fewer(config, ROWS, 138, LENGTH) == (32, 8)
   _assert_equal(found, _sample(config, LENGTH + 1, **given))
 
 
@@ -120,9 +121,9 @@ def test_what_was_decoded_goes_back_into_its_row_and_slots(stacked):
 
 
 @pytest.mark.parametrize('rows,slots,length,counts', [
-    (64, 2000, 64, (32, 16, 8)), (64, 2000, 63, ()), (16, 2000, 99, (8, 4, 2)),
-    (24, 2000, 64, (12, 6, 3)), (15, 2000, 64, ()),
-    # Four heads: 16 rows of 64 slots have 4,096 scores.
-    (64, 64, 64, (32, 16)), (64, 63, 64, (32,))])
+    (64, 2000, 64, (32, 8)), (64, 2000, 63, ()), (16, 2000, 99, (8, 2)),
+    (24, 2000, 64, (12, 3)), (12, 2000, 64, (6,)), (15, 2000, 64, ()),
+    # Four heads: 8 rows of 128 slots have 4,096 scores.
+    (64, 128, 64, (32, 8)), (64, 127, 64, (32,))])
 def test_how_many_rows_are_gone_on_with(rows, slots, length, counts):
   assert decode._fewer(MODEL, rows, slots, length) == counts
