@@ -43,6 +43,7 @@ _METHODS = {
     'three attempts, some of the base': (
         '--config.rollout.attempt_tokens=(14,16,16)',
         '--config.rollout.prompts=16', '--config.stage1.attempts=2',
+        '--config.stage=stage1b',
         *(f'--config.stage1b.{field}' for field in _STAGE1B)),
 }
 
