@@ -46,6 +46,7 @@ def train_all(run: Run) -> dict:
   for stage in stages_of(run.config):
     trained = ready(run, stage)
     if trained is None:
+      # Not kept: a reference of the stage's own is gone before the evaluation.
       trained = _train(run, stage, params, _held_against(
           run, stage, params, reference))
     params = trained.params
