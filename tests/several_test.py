@@ -32,6 +32,10 @@ _KILLED_IF_IT_WRITES = {
 _STAGE1B = ('steps=2', 'micro_batches=2', 'optimizer.eps=1e-3',
             'reference=start', 'offline=0.5')
 _METHODS = {
+    # The sampler goes on with 8, then 2, of the 16 rows of each device.
+    'rows left behind': (
+        '--config.rollout.attempt_tokens=(64,64)', '--config.rollout.parts=1',
+        '--config.rollout.prompts=32', '--config.model.num_heads=32'),
     # On this mesh both processes hold every row. A part has three problems of
     # two samples, and those of the second are graded by one process each.
     'verdicts, then pairs': (
