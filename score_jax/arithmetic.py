@@ -3,6 +3,7 @@
 The measure of a compiled program: see `compile_check`.
 """
 
+import dataclasses
 import math
 
 import jax
@@ -48,6 +49,30 @@ def cache_bytes(
   where = sharding.named(mesh, 'layers', 'batch', 'kv_heads', None, 'head_dim')
   size = jnp.dtype(model.dtype).itemsize
   return 2 * math.prod(where.shard_shape(shape)) * size
+
+
+def fsdp_bytes(config: config_lib.Config, mesh: Mesh, parts: int) -> float:
+  """Bytes that a device sends along `fsdp` in an update, at least.
+
+  For every part of the batch the weights that are split along `fsdp` are
+  gathered three times, for the forward and the backward pass of the policy and
+  for the reference, and their gradients reduced once (those of adapters are
+  next to nothing); all of it in `config.model.dtype`.
+
+  Args:
+    config: of the run.
+    mesh: its devices.
+    parts: into which the batch is split.
+  """
+  model, ways = config.model, mesh.shape['fsdp']
+  base = dataclasses.replace(model, lora=config_lib.LoraConfig())
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(base))
+  of_device = jax.tree.map(
+      lambda leaf, to: math.prod(to.shard_shape(leaf.shape))
+      * ('fsdp' in to.spec), decoder.abstract(base), where)
+  sent = (ways - 1) * sum(jax.tree.leaves(of_device))
+  passes = 3 if model.lora.rank else 4
+  return parts * passes * sent * jnp.dtype(model.dtype).itemsize
 
 
 def update_flops(

@@ -84,11 +84,14 @@ def _memory(program, compiled, hbm) -> dict[str, Any]:
 def _costs(program, module, config, mesh, chip) -> dict[str, Any]:
   found, accessed = flops.flops(module), traffic.accessed(module)
   moved = collectives.moved(module, mesh)
+  sent = collectives.sent(moved, mesh)
   return {
       'flops': found * mesh.size, 'model_flops': program.flops,
       'bytes_accessed': accessed,
       'compute_s': found / chip.flops, 'memory_s': accessed / chip.bandwidth,
+      'links_s': sum(sent.values()) / chip.links, 'sent_bytes': sent,
       'least_decode_bytes': program.decode_bytes,
+      'least_fsdp_bytes': program.fsdp_bytes,
       'decode_bytes': {
           attempt: traffic.of_loop(module, body)
           for attempt, body in text.attempt_loops(module).items()},

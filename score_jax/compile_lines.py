@@ -65,12 +65,29 @@ def _cost_lines(result) -> list[str]:
     lines.append(
         f'  a token of attempt {attempt}: {gib(size)} GiB; weights and cache '
         f'are {gib(result["least_decode_bytes"])}')
+  if result['sent_bytes']:
+    lines.append(_sent(result))
   lines += [f'  {c["kind"]} over {c["axis"]}: {c["count"]} times, '
             f'{gib(c["bytes"])} GiB' for c in result['collectives']]
   if result['unknown_loops']:
     lines.append(f'  {result["unknown_loops"]} loops of unknown length count '
                  'once')
   return lines
+
+
+def _sent(result) -> str:
+  line = (f'  {gib(sum(result["sent_bytes"].values()))} GiB sent within the '
+          f'slice, at least {result["links_s"]:.3g} s')
+  if result['least_fsdp_bytes']:
+    line += (f'; over fsdp {over_fsdp(result)} times what weights and '
+             'gradients need')
+  return line
+
+
+def over_fsdp(update: dict[str, Any]) -> str:
+  """What an update sends along `fsdp`, over the least of it."""
+  least = update['least_fsdp_bytes']
+  return f'{update["sent_bytes"].get("fsdp", 0) / least:.2f}' if least else '-'
 
 
 def times(result: dict[str, Any]) -> str:

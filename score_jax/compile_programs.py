@@ -37,6 +37,7 @@ class Program:
     cache: bytes of keys and values on a device; 0 where it has none.
     flops: the model's own count, of all devices; 0 where nothing is computed.
     decode_bytes: least that a device reads for a token of each of its rows.
+    fsdp_bytes: least that a device sends along `fsdp`.
   """
 
   name: str
@@ -47,6 +48,7 @@ class Program:
   cache: int = 0
   flops: float = 0.0
   decode_bytes: int = 0
+  fsdp_bytes: float = 0.0
 
 
 def device_bytes(tree: Any) -> int:
@@ -236,8 +238,9 @@ def _update(states, stage, reference, kept):
   arguments = {'weights': device_bytes(state.params),
                'optimizer': device_bytes(state.opt_state),
                'reference': device_bytes(reference)}
-  part = rows // states.settings(stage).micro_batches
+  parts = states.settings(stage).micro_batches
   return Program(
       f'update of {stage}', lambda: program.lower(state, reference, batch),
-      arguments, kept, _scored(mesh, part, layout),
-      flops=arithmetic.update_flops(config, layout))
+      arguments, kept, _scored(mesh, rows // parts, layout),
+      flops=arithmetic.update_flops(config, layout),
+      fsdp_bytes=arithmetic.fsdp_bytes(config, mesh, parts))

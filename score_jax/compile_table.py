@@ -1,9 +1,10 @@
-"""What fits where: the findings of `--mode=compile` as a table.
+"""What fits where, and what takes the time: the findings of `--mode=compile`.
 
-    python -m score_jax.compile_table WORKDIR...          # prints the table
-    python -m score_jax.compile_table WORKDIR... --write  # into docs/pods.md
+    python -m score_jax.compile_table WORKDIR...          # prints two tables
+    python -m score_jax.compile_table WORKDIR... --write  # into the docs
 
-Each WORKDIR holds a compile.json. Bytes are of one device.
+Each WORKDIR holds a compile.json. Bytes are of one device. The tables go into
+docs/pods.md and docs/performance.md.
 """
 
 import pathlib
@@ -15,21 +16,36 @@ from score_jax import compile_lines
 from score_jax import door
 from score_jax import files
 
-PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'pods.md'
+DOCS = pathlib.Path(__file__).parent.parent / 'docs'
+_NOTHING = {'compute_s': 0.0, 'memory_s': 0.0, 'links_s': 0.0}
 BEGIN, END = '<!-- table -->\n', '<!-- end of table -->\n'
 
 
-def table(records: list[dict[str, Any]]) -> str:
-  """One row for each slice, in Markdown."""
+def what_fits(records: list[dict[str, Any]]) -> str:
+  """One row for each slice, in Markdown: memory, and work over its least."""
   titles = ('config', 'slice', 'mesh', 'sampler, GiB', 'update, GiB',
             'evaluation, GiB', 'spare', 'FLOPs', 'decode',
             'update at least, s', 'sampler at least, s')
-  lines = [f'| {" | ".join(titles)} |', f'|---|---|---|{"---:|" * 8}']
-  lines += [f'| {" | ".join(_row(record))} |' for record in records]
-  return '\n'.join(lines) + '\n'
+  return _table(titles, '|---|---|---|' + '---:|' * 8, map(_fit, records))
 
 
-def _row(record) -> list[str]:
+def what_takes_time(records: list[dict[str, Any]]) -> str:
+  """One row for each slice, in Markdown: a step by part, in seconds at least.
+
+  A program takes as long as the longest of its FLOPs at the peak of a chip, its
+  bytes at the bandwidth of the HBM, and what it sends at that of the links.
+  """
+  titles = ('config', 'copy', 'sampler: HBM', 'links', 'update: FLOPs', 'HBM',
+            'links', 'sent over fsdp', 'step')
+  return _table(titles, '|---|' + '---:|' * 8, map(_times, records))
+
+
+def _table(titles, rule, rows) -> str:
+  lines = [f'| {" | ".join(titles)} |', rule]
+  return '\n'.join(lines + [f'| {" | ".join(row)} |' for row in rows]) + '\n'
+
+
+def _fit(record) -> list[str]:
   results = {result['name']: result for result in record['programs']}
   updates = [r for name, r in results.items() if name.startswith('update')]
   sampler, evaluation = results['sampler'], results['evaluation']
@@ -48,6 +64,22 @@ def _row(record) -> list[str]:
       f'{record["parts"]} x {_seconds(sampler):.3g}']
 
 
+def _times(record) -> list[str]:
+  name = f'`{record["name"]}`'
+  results = {result['name']: result for result in record['programs']}
+  if not all('peak' in result for result in results.values()):
+    return [name, *['-'] * 8]
+  sampler, parts = results['sampler'], record['parts']
+  update = max((r for name, r in results.items() if name.startswith('update')),
+               key=_seconds)
+  copy_s = _seconds(results.get('copy for the sampler', _NOTHING))
+  step_s = copy_s + parts * _seconds(sampler) + _seconds(update)
+  seconds = (copy_s, parts * sampler['memory_s'], parts * sampler['links_s'],
+             update['compute_s'], update['memory_s'], update['links_s'])
+  return [name, *(f'{s:.2g}' for s in seconds),
+          compile_lines.over_fsdp(update), f'{step_s:.3g}']
+
+
 def _needed(results) -> str:
   if not all('peak' in result for result in results):
     return 'too much'
@@ -55,7 +87,7 @@ def _needed(results) -> str:
 
 
 def _seconds(result) -> float:
-  return max(result['compute_s'], result['memory_s'])
+  return max(result['compute_s'], result['memory_s'], result['links_s'])
 
 
 def page(old: str, new_table: str) -> str:
@@ -75,21 +107,27 @@ def _record(folder: str) -> dict[str, Any]:
   # The last to be compiled is the evaluation.
   if not {'sampler', 'evaluation'} <= {program['name'] for program in programs}:
     raise ValueError(f'{path} was cut short, or is of something else; {again}')
+  if not all('links_s' in p for p in programs if 'peak' in p):
+    raise ValueError(f'{path} is of an older version; {again}')
   return record
 
 
 def _define():
-  flags.DEFINE_bool('write', False, 'Write the table into its page.')
+  flags.DEFINE_bool('write', False, 'Write the tables into their pages.')
 
 
 def main(*folders: str):
-  """Prints the table of the runs that are named."""
+  """Prints the tables of the runs that are named."""
   if not folders:
     raise ValueError('name the --workdir of at least one --mode=compile')
-  new = table([_record(folder) for folder in folders])
-  print(new, end='')
+  records = [_record(folder) for folder in folders]
+  pages = {'pods.md': what_fits(records),
+           'performance.md': what_takes_time(records)}
+  print(*pages.values(), sep='\n', end='')
   if flags.FLAGS.write:
-    PAGE.write_text(page(PAGE.read_text(), new))
+    for name, new in pages.items():
+      path = DOCS / name
+      path.write_text(page(path.read_text(), new))
 
 
 if __name__ == '__main__':

@@ -272,6 +272,7 @@ class MeshConfig:
   data: int = -1
   fsdp: int = 1
   tensor: int = 1
+  collective_matmul: bool = False  # TPU: multiply weights as they are gathered.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ class Chip:
     hbm_gib: GiB that the compiler lets a program of one chip use.
     flops: a second, of bfloat16 products.
     bandwidth: bytes a second, of its HBM.
+    links: bytes a second that it sends to other chips of its slice.
   """
 
   shapes: str
@@ -30,13 +31,15 @@ class Chip:
   hbm_gib: float
   flops: float
   bandwidth: float
+  links: float
 
 
 CHIPS = {
-    'v4': Chip(_CUBE, 'v4', 2, 30.75, 275e12, 1.23e12),
-    'v5e': Chip(_FLAT, 'v5litepod', 1, 15.75, 197e12, 0.82e12),
-    'v5p': Chip(_CUBE, 'v5p', 2, 95.74, 459e12, 2.46e12),
-    'v6e': Chip(_FLAT, 'v6e', 1, 31.25, 920e12, 1.64e12),
+    'v4': Chip(_CUBE, 'v4', 2, 30.75, 275e12, 1.23e12, 300e9),
+    'v5e': Chip(_FLAT, 'v5litepod', 1, 15.75, 197e12, 0.82e12,
+                200e9),
+    'v5p': Chip(_CUBE, 'v5p', 2, 95.74, 459e12, 2.46e12, 600e9),
+    'v6e': Chip(_FLAT, 'v6e', 1, 31.25, 920e12, 1.64e12, 400e9),
 }
 
 

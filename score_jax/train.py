@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 import numpy as np
 
 from score_jax import actor as actor_lib
+from score_jax import compiler
 from score_jax import config as config_lib
 from score_jax import data
 from score_jax import feedback
@@ -289,7 +290,7 @@ def _on_devices(run, stage, state):
 
 def _jitted(states_of_run, stage, update_fn):
   """The update as one program: state donated, each part where it is kept."""
-  config = states_of_run.config
+  config, mesh = states_of_run.config, states_of_run.mesh
   update_fn = functools.partial(
       update_fn, optimizer=states_of_run.optimizer(stage),
       head_chunk=config.head_chunk,
@@ -302,7 +303,8 @@ def _jitted(states_of_run, stage, update_fn):
 
   step.__name__ = f'update_{stage}'  # What the program is called in a trace.
   return jax.jit(step, donate_argnums=0,
-                 out_shardings=(places, sharding.named(states_of_run.mesh)))
+                 out_shardings=(places, sharding.named(mesh)),
+                 compiler_options=compiler.options(config.mesh, mesh))
 
 
 def _corpus(run) -> tuple[np.ndarray, ...]:

@@ -9,6 +9,7 @@ import pytest
 
 from experiments import pods
 from score_jax import compile_check
+from score_jax import compile_programs
 from score_jax import config as config_lib
 from score_jax import run as run_lib
 from score_jax import sharding
@@ -104,7 +105,11 @@ def test_every_program_compiles_for_a_small_slice(
   for program in kept['programs']:
     assert program['fits'] and not program['unknown_loops']
     assert program['collectives'] and not program['faults']
+  for program in (one, two):
+    assert 1 <= (program['sent_bytes']['fsdp']
+                 / program['least_fsdp_bytes']) < 2
   for program in (sampler, one, two, evaluation):
+    assert program['links_s'] > 0
     assert 0.9 < program['flops'] / program['model_flops'] < 2.5
   # Float32 over four devices; the copy is in bfloat16 over two.
   weights = copy['arguments']['weights']
@@ -116,6 +121,24 @@ def test_every_program_compiles_for_a_small_slice(
   for bytes_of_a_token in sampler['decode_bytes'].values():
     assert bytes_of_a_token > 0
   assert '4 chips, 1 x v5litepod-4' in capsys.readouterr().out
+
+
+@pytest.mark.tpu_compiler
+@pytest.mark.parametrize('asked', [False, True])
+def test_an_update_gathers_whole_weights_unless_asked_otherwise(
+    as_in_a_run, asked):
+  config = _config(
+      mesh={'data': 1, 'fsdp': 4, 'tensor': 1, 'collective_matmul': asked},
+      # So many that the compiler thinks it worth while.
+      rollout={'prompts': 32, 'samples': 2, 'prompt_buckets': (512,),
+               'attempt_tokens': (512, 512)})
+  mesh = sharding.make_mesh(config.mesh, tpu_slices.devices('v5e:2x2', 1))
+  update, = (program for program in compile_programs.programs(config, mesh)
+             if program.name == 'update of stage2')
+  found = compile_check.measure(
+      update, config, mesh, tpu_slices.chip('v5e:2x2'))
+  kinds = {one['kind'] for one in found['collectives']}
+  assert 'all-gather' in kinds and asked == ('collective-permute' in kinds)
 
 
 @pytest.mark.tpu_compiler

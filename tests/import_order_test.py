@@ -13,7 +13,7 @@ ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
     'config types keys buckets files new_folder door hosts',
     'grading datasets tasks text data',
-    'sharding rows models',
+    'sharding compiler rows models',
     'rollout',
     'rl',
     'optimizers update metrics',

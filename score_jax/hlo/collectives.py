@@ -9,6 +9,14 @@ import numpy as np
 
 from score_jax.hlo import text
 
+_SENT = {
+    'all-gather': lambda ways: (ways - 1) / ways,
+    'all-reduce': lambda ways: 2 * (ways - 1) / ways,
+    'reduce-scatter': lambda ways: ways - 1,
+    'all-to-all': lambda ways: (ways - 1) / ways,
+}
+"""What one of so many devices sends at least, over the bytes of its result."""
+
 
 def moved(
     module: text.Module, mesh: Mesh
@@ -32,6 +40,25 @@ def moved(
         count, size = found[key]
         found[key] = count + times, size + times * _moved(one)
   return dict(found)
+
+
+def sent(
+    found: dict[tuple[str, str], tuple[int, int]], mesh: Mesh
+) -> dict[str, float]:
+  """Bytes that a device sends within its slice, at least, by mesh axes.
+
+  Args:
+    found: of `moved`. What goes between slices, or along axes that the text
+      does not tell, is left out.
+    mesh: its devices.
+  """
+  total = collections.defaultdict(float)
+  for (kind, axes), (_, size) in found.items():
+    names = axes.split('+')
+    if set(names) <= set(mesh.axis_names):
+      ways = math.prod(mesh.shape[name] for name in names)
+      total[axes] += size * _SENT.get(kind, lambda _: 1)(ways)
+  return dict(total)
 
 
 def _moved(one) -> int:

@@ -25,6 +25,17 @@ def test_collectives_by_kind_axis_and_bytes_of_their_results(mesh):
       ('reduce-scatter', 'fsdp'): (1, 2 * 2 * 4)}
 
 
+def test_what_a_device_sends_of_a_result():
+  # The rest is held by 3 others, or 1, or 7; a sum goes around twice.
+  mesh = jax.sharding.AbstractMesh((1, 4, 2), ('data', 'fsdp', 'tensor'))
+  assert collectives.sent({
+      ('all-gather', 'fsdp'): (9, 400), ('reduce-scatter', 'fsdp'): (9, 10),
+      ('collective-permute', 'fsdp'): (9, 7), ('all-reduce', 'tensor'): (9, 50),
+      ('all-to-all', 'fsdp+tensor'): (9, 80), ('all-gather', '?'): (9, 500),
+      ('all-reduce', 'data, between slices'): (9, 500)}, mesh) == {
+          'fsdp': 300 + 30 + 7, 'tensor': 50, 'fsdp+tensor': 70}
+
+
 def test_a_group_of_devices_in_another_order(mesh):
   # Devices 0 2 1 3 as [2, 1, 2]: along axis_0 stand 0 and 1.
   module = text.read('''ENTRY %main (p: f32[4]) -> f32[4] {
