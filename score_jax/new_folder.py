@@ -6,10 +6,11 @@ it there for the next one to clear, and no folder of anybody else is touched.
 
 from collections.abc import Iterator
 import contextlib
-import fcntl
 import os
 import pathlib
 import shutil
+
+from score_jax import lock
 
 _MARK = '.converting'
 
@@ -66,9 +67,10 @@ def named_errors(path: pathlib.Path) -> Iterator[None]:
 def _claimed(aside):
   """An empty folder, which no other process writes to meanwhile."""
   aside.mkdir(parents=True, exist_ok=True)
-  folder = os.open(aside, os.O_RDONLY)
-  try:
-    _lock(folder, aside)
+  with lock.held(aside) as mine:
+    if not mine:
+      raise ValueError(f'another conversion is writing {aside}; wait for its '
+                       'end, or name another folder')
     if any(aside.iterdir()) and not (aside / _MARK).exists():
       raise ValueError(f'{aside} is in the way: conversions write there first; '
                        'move it, or name another folder')
@@ -79,19 +81,3 @@ def _claimed(aside):
       elif path.name != _MARK:
         path.unlink()
     yield
-  finally:
-    os.close(folder)
-
-
-def _lock(folder: int, path):
-  """Locks an open folder, which the system unlocks if this process dies."""
-  try:
-    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    mine = path.exists() and os.path.samestat(os.fstat(folder), path.stat())
-  except BlockingIOError:
-    mine = False
-  except OSError:  # A disk without locks.
-    mine = True
-  if not mine:
-    raise ValueError(f'another conversion is writing {path}; wait for its end, '
-                     'or name another folder')

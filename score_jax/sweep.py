@@ -3,7 +3,8 @@
     python -m score_jax.main --config=experiments/sweep_embedded.py
 
 A config with the group `sweep` is of these, see `config.SweepConfig`. What is
-finished is skipped, what was stopped goes on, as with a single run. WORKDIR:
+finished is skipped, what was stopped goes on, as with a single run. The same
+command in another process takes other seeds. WORKDIR:
 
     cells/        a workdir for every run, see `score_jax.cells`
     table.md      means over seeds with intervals, differences, controls
@@ -12,6 +13,7 @@ finished is skipped, what was stopped goes on, as with a single run. WORKDIR:
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import pathlib
@@ -23,6 +25,7 @@ from score_jax import cells as cells_lib
 from score_jax import config as config_lib
 from score_jax import files
 from score_jax import hosts
+from score_jax import lock
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
@@ -37,7 +40,8 @@ def run_all(
 ) -> list[str]:
   """Runs every cell that is not finished, and writes what came out.
 
-  A cell whose training fails leaves a gap in the table; the others go on.
+  A cell whose training fails leaves a gap in the table; the others go on. Seeds
+  that other processes are at work on are left to them.
 
   Args:
     values: the fields of the config, with `sweep`.
@@ -65,8 +69,41 @@ def run_all(
   for name, fields in own.items():
     say(f'  {name}: {", ".join(fields) or "nothing"}')
   failed = []
+  with contextlib.closing(
+      _seeds_of_this_process(sweep.seeds, folder / 'cells', say)) as seeds:
+    for seed in seeds:
+      failed += _run_seed(seed, cells, stop, say)
+  with lock.held(folder, wait=True):  # The last to end has them all.
+    found = sweeps.Sweep(values['name'], sweep, own, _results(cells))
+    sweeps.write(folder, found)
+  say(f'\n{sweeps.markdown(found)}')
+  return failed
+
+
+def _seeds_of_this_process(seeds, folder, say) -> Iterator[int]:
+  """Those that no other is at work on; its own until the next is asked for."""
+  left, mine = list(range(seeds)), True
+  while left and mine:
+    for seed in left:
+      place = folder / str(seed)
+      with files.named_errors(place):
+        place.mkdir(parents=True, exist_ok=True)
+      with lock.held(place) as mine:
+        if mine:
+          yield seed
+      if mine:
+        left.remove(seed)
+        break
+  if left:
+    say(f'\nother processes are at work on seed {", ".join(map(str, left))}; '
+        'the one that ends last writes the whole table')
+
+
+def _run_seed(seed, cells, stop, say) -> list[str]:
+  """Runs what is not finished of a seed; a line for each cell that failed."""
+  failed = []
   for number, cell in enumerate(cells, 1):
-    if cell.result() is None:
+    if cell.seed == seed and cell.result() is None:
       say(f'\ncell {number} of {len(cells)}: {cell}')
       try:
         _run(cell, stop)
@@ -75,9 +112,6 @@ def run_all(
           raise type(error)(f'{cell}: {error}') from error
         failed.append(f'{cell}: {error}')
         say(failed[-1])
-  found = sweeps.Sweep(values['name'], sweep, own, _results(cells))
-  sweeps.write(folder, found)
-  say(f'\n{sweeps.markdown(found)}')
   return failed
 
 

@@ -11,7 +11,7 @@ import score_jax
 
 ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
-    'config types keys buckets files new_folder door hosts',
+    'config types keys buckets files lock new_folder door hosts',
     'grading datasets tasks text data',
     'sharding compiler rows models',
     'rollout',

@@ -11,9 +11,12 @@ import pytest
 from experiments import variants
 from score_jax import checkpoint
 from score_jax import config as config_lib
+from score_jax import hosts
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
+from score_jax import train
+from score_jax.text import prompts
 
 STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}
 
@@ -310,11 +313,45 @@ def test_a_step_in_parts_is_the_same_step(finished, tmp_path):
           'grade_crashes'} <= timing.keys()
 
 
-def test_nothing_compiles_after_the_first_step(tmp_path):
-  run = _open(tmp_path)
-  _train(run)
-  # One program samples in training, one evaluates greedily.
-  assert run.actor.program._cache_size() == 2
+def test_nothing_compiles_after_the_first_step_of_a_length(
+    tmp_path, monkeypatch):
+  config = _config(stage1__steps=8, stage2__steps=1, checkpoints__every=3,
+                   rollout__prompt_buckets=(10, 12))
+  run = _open(tmp_path, config)
+  problems = run.problems('train')
+  by_length = sorted(range(64), key=lambda n: len(problems[n].prompt))
+  of_step, buckets, compiled = train.indices, [], []
+
+  def indices(run, stage, size, step, batch):
+    if stage == 'stage1' and step < 2:  # All long, then all short.
+      return by_length[-batch:] if step == 0 else by_length[:batch]
+    return of_step(run, stage, size, step, batch)
+
+  def note(name, unused_s, **unused):
+    if name.endswith('backend_compile_duration'):
+      compiled.append(hosts.present.at)
+
+  def pad(ids, length, pad_id):
+    buckets.append((hosts.present.at, length, max(map(len, ids))))
+    return pad_left(ids, length, pad_id)
+
+  pad_left = prompts.pad_left
+  monkeypatch.setattr(train, 'indices', indices)
+  monkeypatch.setattr(prompts, 'pad_left', pad)
+  jax.monitoring.register_event_duration_secs_listener(note)
+  try:
+    _train(run)
+  finally:
+    jax.monitoring.unregister_event_duration_listener(note)
+  first, second, *later = [
+      [bucket[1:] for bucket in buckets if bucket[0] == f'stage1 step {step}']
+      for step in range(1, 9)]
+  assert first == [(12, 12)] and second == [(10, 8)]
+  assert len(set(sum(later, []))) > 1  # Lengths are mixed.
+  count = [compiled.count(f'stage1 step {step}') for step in range(1, 9)]
+  assert count[0] > 1 and count[1] > 1 and count[2:] == [0] * 6, count
+  # Two programs sample in training; evaluations, all of one length, have one.
+  assert run.actor.program._cache_size() == 3
 
 
 @pytest.mark.parametrize('changes,message', [

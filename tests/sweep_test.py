@@ -1,5 +1,6 @@
 """A sweep through the command: sharing, stopping, going on; failures."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -7,6 +8,7 @@ import signal
 
 import pytest
 
+from score_jax import lock
 from score_jax import shutdown
 from score_jax import sweep
 from tests import door
@@ -83,6 +85,49 @@ def test_killed_and_stopped_it_goes_on_as_if_nothing_had_been(whole, tmp_path):
   assert _runs(tmp_path) == _runs(folder)
   for name in ('table.md', 'table.json', 'report.html'):
     assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_processes_share_the_seeds_and_the_last_writes_the_whole_table(
+    whole, tmp_path):
+  folder, _ = whole
+  shutil.copytree(folder / 'cells', tmp_path / 'cells')
+  for cell in ('0/no_bonus', '1/no_stage1'):
+    shutil.rmtree(tmp_path / 'cells' / cell)
+  args = [CONFIG, f'--workdir={tmp_path}']
+  with lock.held(tmp_path / 'cells/0') as mine:  # As another process has it.
+    assert mine
+    ended = door.call(args, folder.parent)
+    assert ended.code == 0, ended.err
+    assert ended.out.count('\ncell ') == 1
+    assert '\ncell 10 of 10: seed 1, no_stage1' in ended.out
+    assert 'other processes are at work on seed 0; the one that' in ended.out
+    rows = json.loads((tmp_path / 'table.json').read_text())['tables'][0][
+        'rows']
+    assert rows['no_bonus']['seeds'] == [1]
+  ended = door.call(args, folder.parent)
+  assert ended.code == 0, ended.err
+  assert 'other processes' not in ended.out
+  assert _runs(tmp_path) == _runs(folder)
+  assert (tmp_path / 'table.md').read_bytes() == (
+      folder / 'table.md').read_bytes()
+
+
+def test_a_seed_is_tried_again_when_another_process_is_gone(
+    tmp_path, monkeypatch):
+  ran, others = [], contextlib.ExitStack()
+  place = tmp_path / 'cells/0'
+  place.mkdir(parents=True)
+  others.enter_context(lock.held(place))
+
+  def run_seed(seed, cells, stop, say):
+    ran.append(seed)
+    others.close()  # Dies while this one has another seed.
+    return []
+
+  monkeypatch.setattr(sweep, '_run_seed', run_seed)
+  sweep.run_all(sweep_tiny.get_config().to_dict(), tmp_path,
+                shutdown.StopRequest(), lambda line: None)
+  assert ran == [1, 0]
 
 
 @pytest.mark.parametrize('arg,message', [
