@@ -73,8 +73,15 @@ def steps_of(trace: pathlib.Path) -> list[Step]:
 
   Args:
     trace: an `.xplane.pb` file.
+
+  Raises:
+    ValueError: it is damaged.
   """
-  planes = list(jax.profiler.ProfileData.from_file(str(trace)).planes)
+  try:
+    planes = list(jax.profiler.ProfileData.from_file(str(trace)).planes)
+  except RuntimeError as error:
+    raise ValueError(f'{trace} is no whole trace ({error}); delete it, and '
+                     'trace again') from error
   programs = merged(_programs(planes))
   named = {_GRADING: [], _WAITING: []}
   steps = []

@@ -5,6 +5,7 @@ import time
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from benchmarks import idle
 
@@ -56,3 +57,10 @@ def test_a_step_that_waits_and_one_that_grades_beside_a_program(tmp_path):
   # The program runs while the grade does, and nothing else runs.
   ran_s = hides.took_s - hides.idle_s
   assert ran_s / 2 < hides.hidden_s <= min(ran_s, hides.graded_s)
+
+
+def test_half_a_trace_is_named(tmp_path):
+  path = tmp_path / 'vm.xplane.pb'
+  path.write_bytes(b'\x0a\xff\xff')
+  with pytest.raises(ValueError, match='vm.xplane.pb is no whole trace'):
+    idle.steps_of(path)
