@@ -65,7 +65,7 @@ def _latent(config: ConfigDict):
   config.rollout.prompts = 16
   for stage in (config.stage1, config.stage2):
     stage.micro_batches = 4
-    stage.optimizer.learning_rate = 3e-4
+    stage.optimizer.learning_rate = 1e-4
   config.stage1.steps = 90
   config.stage2.steps = 30
 
