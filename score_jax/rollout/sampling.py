@@ -19,10 +19,24 @@ def sample(
     distribution drawn from, which at temperature 0 is a point mass (log 1).
   """
   if temperature == 0:
-    tokens_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
+    tokens_B = first_largest(logits_BV)
     return tokens_B, jnp.zeros(tokens_B.shape, jnp.float32)
   logp_BV = jax.nn.log_softmax(logits_BV / temperature)
-  tokens_B = jax.vmap(jax.random.categorical)(keys_B, logp_BV)
-  tokens_B = tokens_B.astype(jnp.int32)
+  noise = lambda key: jax.random.gumbel(key, logp_BV.shape[1:], logp_BV.dtype)
+  tokens_B = first_largest(logp_BV + jax.vmap(noise)(keys_B))
   logp_B = jnp.take_along_axis(logp_BV, tokens_B[:, None], axis=1)[:, 0]
   return tokens_B, logp_B
+
+
+def first_largest(x_BV: jax.Array) -> jax.Array:
+  """`argmax` along V, int32 [B]: the first of equals.
+
+  Two plain reductions, where `argmax` is one of pairs: XLA's CPU backend has no
+  vector instructions for that, nor for the noise that it fuses into it. A row
+  with NaN gives the last index.
+  """
+  V = x_BV.shape[-1]
+  index_BV = jax.lax.broadcasted_iota(jnp.int32, x_BV.shape, x_BV.ndim - 1)
+  largest_B1 = jnp.max(x_BV, axis=-1, keepdims=True)
+  first_B = jnp.min(jnp.where(x_BV == largest_B1, index_BV, V), axis=-1)
+  return jnp.minimum(first_B, V - 1)
