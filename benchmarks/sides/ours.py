@@ -1,5 +1,6 @@
 """score_jax: the programs that a run itself jits, on one workload."""
 
+import dataclasses
 import functools
 
 import jax
@@ -21,20 +22,27 @@ from score_jax.models import decoder
 from score_jax.rl import logprobs
 
 STAGE = 'stage2'
+_ROWS = 4  # Of a micro-batch.
 
 
 def config_of(
     work: workload_lib.Workload, model: config_lib.ModelConfig
 ) -> config_lib.Config:
-  """The config of a run that does this work; all else as by default."""
+  """The config of a run that does this work on a CPU.
+
+  Its caches hold micro-batches of a few rows, and products with weights take
+  longer to compute anew than to keep; all else as by default.
+  """
+  rows = len(work.prompts) * work.samples
   return config_lib.Config(
-      model=model,
+      model=dataclasses.replace(model, remat='dots'),
       rollout=config_lib.RolloutConfig(
           prompts=len(work.prompts), samples=work.samples,
           prompt_buckets=(len(work.prompts[0]),),
           attempt_tokens=tuple(work.attempt_tokens)),
       stage2=config_lib.StageConfig(
           alpha=workload_lib.BONUS, beta1=work.kl,
+          micro_batches=1 if rows % _ROWS else rows // _ROWS,
           optimizer=config_lib.OptimizerConfig(
               learning_rate=work.learning_rate)))
 
