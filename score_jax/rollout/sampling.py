@@ -31,9 +31,8 @@ def sample(
 def first_largest(x_BV: jax.Array) -> jax.Array:
   """`argmax` along V, int32 [B]: the first of equals.
 
-  Two plain reductions, where `argmax` is one of pairs: XLA's CPU backend has no
-  vector instructions for that, nor for the noise that it fuses into it. A row
-  with NaN gives the last index.
+  Two plain reductions, where `argmax` is one of pairs, at which XLA's CPU
+  backend is slow (docs/performance.md). A row with NaN gives the last index.
   """
   V = x_BV.shape[-1]
   index_BV = jax.lax.broadcasted_iota(jnp.int32, x_BV.shape, x_BV.ndim - 1)
