@@ -20,28 +20,28 @@ import jax
 from benchmarks import numbers
 from score_jax import door
 
-Interval = tuple[float, float]
+Interval = tuple[int, int]  # Nanoseconds.
 _GRADING, _WAITING = 'grade', 'wait_for_grades'
 
 
 class Step(NamedTuple):
-  """A step of the trace, in seconds.
+  """A step of the trace, in whole nanoseconds, so that sums are exact.
 
   Attributes:
     name: its stage and number.
-    took_s: from its begin to its end.
-    idle_s: no program runs.
-    waits_s: of these, the run waits for grades.
-    graded_s: some answer is being graded.
-    hidden_s: of these, a program runs.
+    took_ns: from its begin to its end.
+    idle_ns: no program runs.
+    waits_ns: of these, the run waits for grades.
+    graded_ns: some answer is being graded.
+    hidden_ns: of these, a program runs.
   """
 
   name: str
-  took_s: float
-  idle_s: float
-  waits_s: float
-  graded_s: float
-  hidden_s: float
+  took_ns: int
+  idle_ns: int
+  waits_ns: int
+  graded_ns: int
+  hidden_ns: int
 
 
 def merged(intervals: Iterable[Interval]) -> list[Interval]:
@@ -63,7 +63,7 @@ def common(ours: Sequence[Interval], theirs: Sequence[Interval]
   return merged(both)
 
 
-def length(intervals: Iterable[Interval]) -> float:
+def length(intervals: Iterable[Interval]) -> int:
   """Of intervals that do not touch."""
   return sum(end - begin for begin, end in intervals)
 
@@ -96,10 +96,10 @@ def steps_of(trace: pathlib.Path) -> list[Step]:
     within = lambda intervals, step=step: common(intervals, [step])
     took, run = length([step]), within(programs)
     waits, graded = within(waiting), within(grading)
-    found.append(Step(name, *(ns / 1e9 for ns in (
-        took, took - length(run),
+    found.append(Step(
+        name, took, took - length(run),
         length(waits) - length(common(waits, run)), length(graded),
-        length(common(graded, run))))))
+        length(common(graded, run))))
   return found
 
 
@@ -121,7 +121,8 @@ def _events(planes):
 
 
 def _interval(event) -> Interval:
-  return event.start_ns, event.start_ns + event.duration_ns
+  begin = round(event.start_ns)
+  return begin, begin + round(event.duration_ns)
 
 
 def main():
@@ -133,17 +134,18 @@ def main():
     raise ValueError(f'--run: {folder} holds no trace of a step; train with '
                      '--config.profile.steps=5')
   for step in steps:
-    print(f'{step.name}: {step.took_s:.3g} s, no program for '
-          f'{100 * step.idle_s / step.took_s:.1f}% of it, '
-          f'{100 * step.waits_s / step.took_s:.1f}% waiting for grades; '
-          f'grading {step.graded_s:.3g} s, {step.hidden_s:.3g} s of it beside '
+    print(f'{step.name}: {step.took_ns / 1e9:.3g} s, no program for '
+          f'{100 * step.idle_ns / step.took_ns:.1f}% of it, '
+          f'{100 * step.waits_ns / step.took_ns:.1f}% waiting for grades; '
+          f'grading {step.graded_ns / 1e9:.3g} s, '
+          f'{step.hidden_ns / 1e9:.3g} s of it beside '
           'a program')
   say = lambda what, shares: print(
       f'{what}: {numbers.spread([100 * x for x in shares])} %')
-  say('no program', [step.idle_s / step.took_s for step in steps])
+  say('no program', [step.idle_ns / step.took_ns for step in steps])
   say('of the step, waiting for grades',
-      [step.waits_s / step.took_s for step in steps])
-  graded = [step.hidden_s / step.graded_s for step in steps if step.graded_s]
+      [step.waits_ns / step.took_ns for step in steps])
+  graded = [step.hidden_ns / step.graded_ns for step in steps if step.graded_ns]
   if graded:
     say('of grading, beside a program', graded)
 

@@ -50,13 +50,13 @@ def test_a_step_that_waits_and_one_that_grades_beside_a_program(tmp_path):
   [path] = tmp_path.glob('plugins/profile/*/*.xplane.pb')
   waits, hides = idle.steps_of(path)
   assert (waits.name, hides.name) == ('stage2 3', 'stage2 4')
-  assert 0.1 <= waits.waits_s <= waits.idle_s < waits.took_s
+  assert 1e8 <= waits.waits_ns <= waits.idle_ns < waits.took_ns
   # Threads note the end of a program some microseconds after it.
-  assert waits.graded_s >= 0.1 and waits.hidden_s < waits.graded_s / 2
-  assert hides.waits_s == 0
+  assert waits.graded_ns >= 1e8 and waits.hidden_ns < waits.graded_ns / 2
+  assert hides.waits_ns == 0
   # The program runs while the grade does, and nothing else runs.
-  ran_s = hides.took_s - hides.idle_s
-  assert ran_s / 2 < hides.hidden_s <= min(ran_s, hides.graded_s)
+  ran_ns = hides.took_ns - hides.idle_ns
+  assert ran_ns / 2 < hides.hidden_ns <= min(ran_ns, hides.graded_ns)
 
 
 def test_half_a_trace_is_named(tmp_path):
