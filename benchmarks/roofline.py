@@ -27,6 +27,7 @@ from benchmarks.sides import ours
 from score_jax import arithmetic
 from score_jax import door
 from score_jax import keys
+from score_jax import update
 from score_jax.models import decoder
 from score_jax.rollout import attempts
 
@@ -82,6 +83,8 @@ def main():
   side = ours.Ours(work)
   model, layout = side.model, side.layout
   rows, length = len(work.rows()), work.attempt_tokens[0]
+  together = update.rows_together(
+      work.samples, rows, 1, side.config.stage2.micro_batches)
   wide, wide_flops = _products(model, rows * layout.prompt)
   narrow, narrow_flops = _products(model, rows)
   took = numbers.alternate({
@@ -101,7 +104,7 @@ def main():
   shares = {
       'prefill': [bounds.prefill_flops(model, rows, layout.prompt) / s / r
                   for s, r in zip(took['prefill'], rate)],
-      'update': [arithmetic.update_flops(side.config, layout) / s / r
+      'update': [arithmetic.update_flops(side.config, layout, together) / s / r
                  for s, r in zip(took['update'], rate)],
       'decode': [
           bounds.decode_s(model, rows, layout.prompt, length, r, b)

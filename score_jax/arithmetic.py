@@ -76,7 +76,8 @@ def fsdp_bytes(config: config_lib.Config, mesh: Mesh, parts: int) -> float:
 
 
 def update_flops(
-    config: config_lib.Config, layout: types.Layout | None = None
+    config: config_lib.Config, layout: types.Layout | None = None,
+    together: int = 1
 ) -> float:
   """Of an update's matrix products: two a weight and token, and attention.
 
@@ -89,14 +90,14 @@ def update_flops(
   Args:
     config: of the run.
     layout: of every row; the longest if None.
+    together: rows that read their prompt together, `update.rows_together`.
   """
   model, layout = config.model, layout or layout_of(config)
   rows = config.rollout.prompts * config.rollout.samples
   passes = (3 if model.remat == 'none' else 4) + 1
-  return rows * (
-      passes * (2 * block_weights(model) * layout.slots
-                + attention(model, layout.slots))
-      + 6 * 2 * model.width * model.vocab_size * sum(layout.attempts))
+  return (passes * _read_flops(model, layout, rows, rows // together)
+          + rows * sum(layout.attempts) * 6 * 2 * model.width
+          * model.vocab_size)
 
 
 def sampler_flops(
@@ -105,12 +106,16 @@ def sampler_flops(
 ) -> float:
   """Of the sampler, if no attempt ends early; each prompt is read once."""
   model, layout = config.model, layout or layout_of(config)
-  rows, prompt = prompts * samples, layout.prompt
-  read = layout.slots - prompt
-  once = attention(model, prompt)
-  return (2 * block_weights(model) * (prompts * prompt + rows * read)
-          + prompts * once + rows * (attention(model, layout.slots) - once)
+  rows = prompts * samples
+  return (_read_flops(model, layout, rows, prompts)
           + rows * sum(layout.attempts) * 2 * model.width * model.vocab_size)
+
+
+def _read_flops(model, layout, rows, prompts) -> float:
+  """Of all layers, forward, for rows that have so many prompts to read."""
+  prompt, whole = (2 * block_weights(model) * slots + attention(model, slots)
+                   for slots in (layout.prompt, layout.slots))
+  return prompts * prompt + rows * (whole - prompt)
 
 
 def block_weights(model: config_lib.ModelConfig) -> int:

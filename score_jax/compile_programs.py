@@ -19,6 +19,7 @@ from score_jax import sharding
 from score_jax import states as states_lib
 from score_jax import train
 from score_jax import types
+from score_jax import update
 from score_jax.models import decoder
 
 
@@ -238,9 +239,13 @@ def _update(states, stage, reference, kept):
   arguments = {'weights': device_bytes(state.params),
                'optimizer': device_bytes(state.opt_state),
                'reference': device_bytes(reference)}
-  parts = states.settings(stage).micro_batches
+  settings = states.settings(stage)
+  parts = settings.micro_batches
+  together = update.rows_together(
+      train.samples_of(config, settings), rows,
+      sharding.ways('batch', mesh), parts)
   return Program(
       f'update of {stage}', lambda: program.lower(state, reference, batch),
       arguments, kept, _scored(mesh, rows // parts, layout),
-      flops=arithmetic.update_flops(config, layout),
+      flops=arithmetic.update_flops(config, layout, together),
       fsdp_bytes=arithmetic.fsdp_bytes(config, mesh, parts))

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
-import math
 
 import jax
 from jax.sharding import Mesh
@@ -126,7 +125,7 @@ def batch_size(
     config: config_lib.EvaluationConfig, mesh: Mesh, samples: int
 ) -> int:
   """Problems a batch: so many that its rows split evenly over the mesh."""
-  ways = math.prod(mesh.shape[a] for a in sharding.LOGICAL_AXES['batch'])
+  ways = sharding.ways('batch', mesh)
   return max(config.batch_size // samples // ways, 1) * ways
 
 

@@ -79,12 +79,12 @@ def make_mesh(config: config_lib.MeshConfig, devices=None) -> Mesh:
 
 def check_batch(mesh: Mesh, what: str, rows: int):
   """ValueError unless `rows` can be split evenly over the batch axes."""
-  ways = math.prod(mesh.shape[a] for a in LOGICAL_AXES['batch'])
-  if rows % ways:
-    lower = rows // ways * ways
-    choices = [n for n in (lower, lower + ways) if n]
+  among = ways('batch', mesh)
+  if rows % among:
+    lower = rows // among * among
+    choices = [n for n in (lower, lower + among) if n]
     raise ValueError(
-        f'{what} {rows} is not divisible by {ways}, the devices along mesh '
+        f'{what} {rows} is not divisible by {among}, the devices along mesh '
         f"axes 'data' and 'fsdp'; use {' or '.join(map(str, choices))}"
     )
 
@@ -133,9 +133,12 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
   return jax.lax.with_sharding_constraint(x, spec(*names))
 
 
-def ways(name: str) -> int:
-  """Devices over which the mesh that is set splits an axis; 1 without one."""
-  mesh = jax.sharding.get_abstract_mesh()
+def ways(name: str, mesh: Mesh | None = None) -> int:
+  """Devices over which a mesh splits an axis: the one that is set, if None.
+
+  1 where none is set.
+  """
+  mesh = mesh or jax.sharding.get_abstract_mesh()
   return 1 if mesh.empty else math.prod(
       mesh.shape[axis] for axis in np.atleast_1d(LOGICAL_AXES[name]))
 

@@ -92,7 +92,16 @@ def stage_program(states_of_run: states.States, stage: str) -> Callable:
   sft = settings.method in config_lib.SFT_METHODS
   return _jitted(states_of_run, stage, functools.partial(
       update.rl_update, model=config.model, stage=settings, credit=credit,
-      temperature=1.0 if sft else config.rollout.temperature))
+      temperature=1.0 if sft else config.rollout.temperature,
+      samples=samples_of(config, settings)))
+
+
+def samples_of(
+    config: config_lib.Config, settings: config_lib.StageConfig
+) -> int:
+  """Neighbours in a stage's batches that are samples of one problem."""
+  sft = settings.method in config_lib.SFT_METHODS
+  return 1 if sft else config.rollout.samples
 
 
 def credit_program(

@@ -8,6 +8,7 @@ state.
 
 from collections.abc import Callable
 import functools
+import math
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from score_jax import config as config_lib
 from score_jax import optimizers
 from score_jax import sharding
 from score_jax import types
+from score_jax.models import branches as branches_lib
 from score_jax.models import decoder
 from score_jax.rl import logprobs
 from score_jax.rl import objective
@@ -56,6 +58,7 @@ def rl_update(
     optimizer: optax.GradientTransformation,
     temperature: float,
     head_chunk: int,
+    samples: int = 1,
     seed: int = 0,
 ) -> tuple[types.TrainState, dict[str, jax.Array]]:
   """One SCoRe step on a batch of rollouts.
@@ -73,6 +76,8 @@ def rl_update(
     optimizer: see `optimizers.make_optimizer`.
     temperature: that the rollouts were sampled with.
     head_chunk: positions whose scores exist at one time.
+    samples: neighbours in the batch that are samples of one problem; what can
+      be of their prompt is read once.
     seed: of stochastic rounding, where weights or moments are bfloat16.
 
   Returns:
@@ -83,11 +88,13 @@ def rl_update(
   attempt_BT = of_attempts(batch.attempt_BS, layout)
   normaliser_A = objective.normalisers(attempt_BT, attempts,
                                        stage.normalisation)
+  branches = branches_lib.Branches(layout.prompt, rows_together(
+      samples, len(attempt_BT), sharding.ways('batch'), stage.micro_batches))
 
   def loss_fn(params, micro):
     policy = decoder.policy(model, reference, params)
     hidden = functools.partial(
-        _attempt_hidden, micro.tokens_BS, micro.valid_BS, layout)
+        _attempt_hidden, micro.tokens_BS, micro.valid_BS, layout, branches)
     with jax.named_scope('policy'):
       of_policy = hidden(model, policy), decoder.head(model, policy)
     with jax.named_scope('reference'):
@@ -118,11 +125,29 @@ def rl_update(
   return apply_gradients(optimizer, state, grads, seed), metrics
 
 
-def _attempt_hidden(tokens_BS, valid_BS, layout, model, params):
+def rows_together(
+    samples: int, rows: int, ways: int, micro_batches: int
+) -> int:
+  """Samples of a problem that are in one device's part of a micro-batch.
+
+  Args:
+    samples: of a problem, side by side.
+    rows: of a batch.
+    ways: devices that its rows are split over.
+    micro_batches: parts, see `accumulate`.
+  """
+  return math.gcd(samples, rows // ways // micro_batches)
+
+
+def _attempt_hidden(tokens_BS, valid_BS, layout, branches, model, params):
   """Hidden states that predict the attempts' tokens: one pass for all."""
-  hidden_BSD, _ = decoder.forward(model, params, tokens_BS,
-                                  positions(valid_BS), valid_BS)
-  return of_attempts(hidden_BSD, layout, shift=-1)
+  given = tokens_BS, positions(valid_BS), valid_BS
+  if branches.count > 1:
+    hidden_BTD = decoder.forward_branches(model, params, *given, branches)
+  else:
+    hidden_BSD, _ = decoder.forward(model, params, *given)
+    hidden_BTD = hidden_BSD[:, layout.prompt - 1 :]
+  return of_attempts(hidden_BTD, layout, shift=-layout.prompt)
 
 
 @jax.named_scope('update')
@@ -174,7 +199,8 @@ def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
       up over rows: divide by totals of the whole batch, not of a part.
     params: what is differentiated.
     batch: a pytree of arrays with rows in front.
-    micro_batches: parts, which run one after the other.
+    micro_batches: parts, which run one after the other; each is split evenly
+      over the devices.
 
   Returns:
     Loss, sums and gradient; the gradient is float32 also where weights are not.
@@ -187,9 +213,11 @@ def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
   if micro_batches == 1:
     return value_and_grad(params, batch)
 
-  def split(x):  # Strided, so that each part stays spread over the devices.
-    x = x.reshape(x.shape[0] // micro_batches, micro_batches, *x.shape[1:])
-    x = jnp.moveaxis(x, 1, 0)
+  ways = sharding.ways('batch')
+
+  def split(x):  # Neighbours stay so, each part spread over the devices.
+    x = x.reshape(ways, micro_batches, -1, *x.shape[1:])
+    x = jnp.moveaxis(x, 1, 0).reshape(micro_batches, -1, *x.shape[3:])
     names = (None, 'batch') + (None,) * (x.ndim - 2)
     return sharding.constrain(x, *names)
 

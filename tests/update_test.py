@@ -33,13 +33,13 @@ def _batch(rollout, advantages=None):
 
 
 @functools.cache
-def _step(micro_batches=1, **settings):
+def _step(micro_batches=1, samples=1, **settings):
   """A jitted update with plain gradient descent, so that changes are linear."""
   stage = config_lib.StageConfig(micro_batches=micro_batches, **settings)
   return jax.jit(functools.partial(
       update.rl_update, model=testing.model_config(), stage=stage,
       credit=rewards.stage2(2, 10.0, 0.3), optimizer=optax.sgd(1.0),
-      temperature=1.0, head_chunk=4))
+      temperature=1.0, head_chunk=4, samples=samples))
 
 
 def _all_logps(config, tree, rollout, temperature):
@@ -120,6 +120,35 @@ def test_micro_batches_give_the_gradient_of_the_batch(normalisation):
   _close(metrics, part_metrics, atol=1e-4)
 
 
+@pytest.mark.parametrize('parts,kl', [(1, 'exact'), (3, 'exact'), (2, 'k2')])
+def test_prompts_that_are_read_together_change_nothing(parts, kl):
+  tree, reference = _other(0), _other(1)
+  batch = _batch(testing.sample(rows=3, samples=4))
+  step = lambda samples: _step(parts, samples=samples, kl=kl)
+  alone, metrics = step(1)(_state(tree), reference, batch)
+  state, its_metrics = step(4)(_state(tree), reference, batch)
+  _close(state.params, alone.params, atol=1e-5)
+  _close(metrics, its_metrics, atol=1e-4)
+
+
+def test_rows_that_read_their_prompt_together_by_hand():
+  # 16 rows on each device, in parts of 16, 4, 2 and 1; or of 12 and 6.
+  together = [update.rows_together(8, 64, 4, parts) for parts in (1, 4, 8, 16)]
+  assert together == [8, 4, 2, 1]
+  assert [update.rows_together(8, 48, 4, parts) for parts in (1, 2)] == [4, 2]
+  assert update.rows_together(1, 64, 4, 1) == 1
+
+
+def test_a_shared_prompt_is_computed_once():
+  tree = _other(0)
+  batch = _batch(testing.sample(rows=2, samples=8, prompt=testing.prompts(
+      2, slots=40)))
+  flops = lambda samples: _step(1, samples=samples).lower(
+      _state(tree), tree, batch).cost_analysis()['flops']
+  # Of 40 slots of a prompt and 15 others each row has 5 and 15.
+  assert flops(8) < 0.45 * flops(1)
+
+
 def test_prompt_and_instruction_tokens_get_no_credit():
   # With every attempt id at 0 nothing is left to learn from.
   tree, reference = _other(0), _other(1)
@@ -174,7 +203,7 @@ def test_a_whole_step_on_a_mesh_equals_one_device(shape):
   config = testing.model_config(vocab_size=26)
   tree = testing.params(config)
   prompt = testing.prompts(8)
-  alone = testing.sample(config, prompt=prompt, samples=3, tree=tree)
+  alone = testing.sample(config, prompt=prompt, samples=4, tree=tree)
   expected, expected_metrics = _mesh_step(config, tree, alone)
 
   mesh = sharding.make_mesh(config_lib.MeshConfig(*shape))
@@ -182,16 +211,16 @@ def test_a_whole_step_on_a_mesh_equals_one_device(shape):
   with jax.set_mesh(mesh):
     placed = jax.tree.map(jax.device_put, tree, where)
     arrays = tuple(sharding.put_rows(x, mesh) for x in prompt)
-    rows = sharding.put_rows(np.arange(24, dtype=np.int32), mesh)
+    rows = sharding.put_rows(np.arange(32, dtype=np.int32), mesh)
     sample = jax.jit(functools.partial(
-        testing.attempts.sample_attempts, config, samples=3,
+        testing.attempts.sample_attempts, config, samples=4,
         attempt_tokens=(6, 5), temperature=1.0, stop_ids=testing.STOPS,
         pad_id=testing.PAD))
     given = (placed, *arrays, (jnp.array([7, 8, 9], jnp.int32),),
              testing.keys.purpose_key(0, 'rollout'), np.int32(0), rows)
     compiled = sample.lower(*given).compile()
-    # No device ever collects the activations of all 24 rows.
-    assert not re.findall(r'f32\[24,.*? all-gather\(', compiled.as_text())
+    # No device ever collects the activations of all 32 rows.
+    assert not re.findall(r'f32\[32,.*? all-gather\(', compiled.as_text())
     together = compiled(*given)
     np.testing.assert_array_equal(together.tokens_BS, alone.tokens_BS)
     np.testing.assert_allclose(together.logp_BS, alone.logp_BS, atol=1e-5)
@@ -206,7 +235,7 @@ def _mesh_step(config, tree, rollout):
       update.rl_update, model=config, stage=config_lib.StageConfig(
           micro_batches=2),
       credit=rewards.stage2(2, 10.0, 0.3), optimizer=optax.sgd(0.1),
-      temperature=1.0, head_chunk=4))
+      temperature=1.0, head_chunk=4, samples=4))
   reference = jax.tree.map(lambda w: 0.9 * w, tree)
   return step(update.init_state(optax.sgd(0.1), tree), reference,
               _batch(rollout))

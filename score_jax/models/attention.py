@@ -1,10 +1,10 @@
 """Attention over a sequence: plain, or on TPUs by the splash kernel.
 
-Plain attention holds scores of every pair of a query and a key. The kernel
-holds those of one block at a time, forwards and backwards, and leaves out
-blocks that no query of theirs may see. It is given what it can: sequences that
-are whole, in training and where a prompt is read. Decoding, whose queries are
-few, and splices are plain.
+Plain attention holds scores of nearly every pair of a query and a key. The
+kernel holds those of one block at a time, forwards and backwards, and leaves
+out blocks that no query of theirs may see. It is given what it can: whole
+sequences, in training also those that share a prompt, and prompts that are
+read. Decoding, whose queries are few, and splices are plain.
 
 The kernel knows slots, not positions. The two keep step where valid tokens
 stand next to each other, so a window needs `compacted` rows.
@@ -19,8 +19,12 @@ import jax.numpy as jnp
 
 from score_jax import config as config_lib
 from score_jax import sharding
+from score_jax.models import branches as branches_lib
 
 _MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
+# Plain attention takes long sequences in parts, none of which meets keys that
+# come after all of its queries: up to 3 of 8 scores are left out.
+_PARTS, _PART = 4, 48  # At most, and least queries of each.
 
 # (is_global, q_BTNH, k_BKSH, v_BKSH) -> mixed_BTNH; `is_global` may be traced.
 Attend = Callable[..., jax.Array]
@@ -49,6 +53,48 @@ def attend_fn(
   T, S = positions_BT.shape[1], valid_BS.shape[1]
   if T == S and uses_kernel(config):
     return functools.partial(_by_kernel, config, valid_BS)
+  return _attend_plainly(config, positions_BT, valid_BS, slot)
+
+
+def attend_branches_fn(
+    config: config_lib.ModelConfig,
+    positions_NT: jax.Array,
+    valid_NT: jax.Array,
+    branches: branches_lib.Branches,
+) -> Attend:
+  """What all layers attend with in sequences of `branches.join`.
+
+  Args:
+    config: the model.
+    positions_NT: int32, of the tokens, each counted in its row.
+    valid_NT: bool, slots that may be attended to. Where the kernel is used and
+      a window binds, those of a row must stand side by side.
+    branches: what the rows share.
+  """
+  P = branches.prompt
+  of_prompt = attend_fn(config, positions_NT[:, :P], valid_NT[:, :P], 0)
+  valid_BS = branches_lib.rows(valid_NT, branches)
+  if uses_kernel(config):
+    of_each = functools.partial(_by_kernel, config, valid_BS)
+  else:
+    of_each = _attend_plainly(
+        config, branches_lib.each(positions_NT, branches), valid_BS, P)
+
+  def attend(is_global, q_NTNH, k_NKTH, v_NKTH):
+    prompt = of_prompt(is_global, q_NTNH[:, :P], k_NKTH[:, :, :P],
+                       v_NKTH[:, :, :P])
+    keys, values = (
+        branches_lib.rows(x.swapaxes(1, 2), branches).swapaxes(1, 2)
+        for x in (k_NKTH, v_NKTH))
+    rest = of_each(is_global, branches_lib.each(q_NTNH, branches), keys, values)
+    rest = rest.reshape(len(prompt), -1, *rest.shape[2:])
+    return jnp.concatenate([prompt, rest], axis=1)
+
+  return attend
+
+
+def _attend_plainly(config, positions_BT, valid_BS, slot):
+  T, S = positions_BT.shape[1], valid_BS.shape[1]
   causal_TS = jnp.arange(S)[None] <= slot + jnp.arange(T)[:, None]
   mask_BTS = valid_BS[:, None] & causal_TS[None]
   near_BTS = None
@@ -56,7 +102,7 @@ def attend_fn(
     key_positions_BS = jnp.cumsum(valid_BS, axis=1, dtype=jnp.int32) - 1
     behind_BTS = positions_BT[:, :, None] - key_positions_BS[:, None]
     near_BTS = mask_BTS & (behind_BTS < config.window)
-  return functools.partial(_by_mask, config, mask_BTS, near_BTS)
+  return functools.partial(_by_mask, config, mask_BTS, near_BTS, slot)
 
 
 def uses_kernel(config: config_lib.ModelConfig) -> bool:
@@ -125,9 +171,9 @@ def plain(
 def splash(
     config: config_lib.ModelConfig,
     q_BTNH: jax.Array,
-    k_BKTH: jax.Array,
-    v_BKTH: jax.Array,
-    valid_BT: jax.Array,
+    k_BKSH: jax.Array,
+    v_BKSH: jax.Array,
+    valid_BS: jax.Array,
     window: int = 0,
 ) -> jax.Array:
   """Causal attention among valid slots, by a kernel; returns [B, T, N, H].
@@ -137,40 +183,45 @@ def splash(
 
   Args:
     config: the model.
-    q_BTNH, k_BKTH, v_BKTH: of all slots of the sequence.
-    valid_BT: bool, slots that may be attended to.
+    q_BTNH: of the last T slots of the sequence.
+    k_BKSH, v_BKSH: of all of them.
+    valid_BS: bool, slots that may be attended to.
     window: slots that are seen, the query's own included; 0 for all.
   """
-  T = q_BTNH.shape[1]
-  block = block_size(T)
-  room = -T % block
-  slots = T + room
-  mask = (splash_attention.LocalMask((slots, slots), (window - 1, 0), 0)
-          if window else splash_attention.CausalMask((slots, slots)))
+  T, S = q_BTNH.shape[1], valid_BS.shape[1]
+  queries, keys = block_size(T), block_size(S)
+  room_T, room_S = -T % queries, -S % keys
+  shape = T + room_T, S + room_S
+  mask = (splash_attention.LocalMask(shape, (window - 1, 0), S - T)
+          if window else splash_attention.CausalMask(shape, S - T))
   sizes = splash_attention.BlockSizes(
-      block_q=block, block_kv=block, block_q_dkv=block, block_kv_dkv=block,
-      block_q_dq=block, block_kv_dq=block)
+      block_q=queries, block_kv=keys, block_q_dkv=queries, block_kv_dkv=keys,
+      block_q_dq=queries, block_kv_dq=keys)
 
-  def on_a_device(q_BNTH, k_BKTH, v_BKTH, valid_BT):
+  def on_a_device(q_BNTH, k_BKSH, v_BKSH, valid_BT, valid_BS):
     kernel = splash_attention.make_splash_mha(
         splash_attention.MultiHeadMask([mask] * q_BNTH.shape[1]),
         block_sizes=sizes, head_shards=1, q_seq_shards=1,
         attn_logits_soft_cap=config.attention_softcap or None,
         interpret=not _on_tpus())
     return jax.vmap(kernel)(
-        q_BNTH, k_BKTH, v_BKTH, splash_attention.SegmentIds(valid_BT, valid_BT))
+        q_BNTH, k_BKSH, v_BKSH, splash_attention.SegmentIds(valid_BT, valid_BS))
 
   if not jax.sharding.get_abstract_mesh().empty:
-    queries, keys = (sharding.spec('batch', name, None, None)
-                     for name in ('heads', 'kv_heads'))
+    of_heads, of_kv_heads = (sharding.spec('batch', name, None, None)
+                             for name in ('heads', 'kv_heads'))
+    of_rows = sharding.spec('batch', None)
     on_a_device = jax.shard_map(
-        on_a_device, out_specs=queries, check_vma=False,
-        in_specs=(queries, keys, keys, sharding.spec('batch', None)))
-  widen = lambda x: jnp.pad(x, ((0, 0), (0, 0), (0, room), (0, 0)))
+        on_a_device, out_specs=of_heads, check_vma=False,
+        in_specs=(of_heads, of_kv_heads, of_kv_heads, of_rows, of_rows))
+  widen = lambda x, room: jnp.pad(x, ((0, 0), (0, 0), (0, room), (0, 0)))
   # The kernel has no factor of its own.
   q = (q_BTNH * _scale(config)).astype(q_BTNH.dtype).swapaxes(1, 2)
-  valid = jnp.pad(valid_BT, ((0, 0), (0, room))).astype(jnp.int32)
-  mixed = on_a_device(widen(q), widen(k_BKTH), widen(v_BKTH), valid)
+  segments = lambda valid, room: jnp.pad(
+      valid, ((0, 0), (0, room))).astype(jnp.int32)
+  mixed = on_a_device(
+      widen(q, room_T), widen(k_BKSH, room_S), widen(v_BKSH, room_S),
+      segments(valid_BS[:, S - T :], room_T), segments(valid_BS, room_S))
   return mixed[:, :, :T].swapaxes(1, 2)
 
 
@@ -197,16 +248,28 @@ def _scale(config):
   return config.attention_scale or config.head_dim**-0.5
 
 
-def _by_mask(config, far_BTS, near_BTS, is_global, q, k, v):
-  if near_BTS is None:
-    return plain(config, q, k, v, far_BTS)
-  return plain(config, q, k, v, jnp.where(is_global, far_BTS, near_BTS))
+def _by_mask(config, far_BTS, near_BTS, slot, is_global, q, k, v):
+  mask_BTS = (far_BTS if near_BTS is None
+              else jnp.where(is_global, far_BTS, near_BTS))
+  T = q.shape[1]
+  parts = min(T // _PART, _PARTS)
+  if parts < 2:
+    return plain(config, q, k, v, mask_BTS)
+  size = -(-T // parts)
+  mixed = []
+  for first in range(0, T, size):
+    end = min(first + size, T)
+    seen = slot + end
+    mixed.append(plain(
+        config, q[:, first:end], k[:, :, :seen], v[:, :, :seen],
+        mask_BTS[:, first:end, :seen]))
+  return jnp.concatenate(mixed, axis=1)
 
 
-def _by_kernel(config, valid_BT, is_global, q, k, v):
-  far = lambda *qkv: splash(config, *qkv, valid_BT)
-  near = lambda *qkv: splash(config, *qkv, valid_BT, config.window)
-  if is_global is True or not window_binds(config, valid_BT.shape[1]):
+def _by_kernel(config, valid_BS, is_global, q, k, v):
+  far = lambda *qkv: splash(config, *qkv, valid_BS)
+  near = lambda *qkv: splash(config, *qkv, valid_BS, config.window)
+  if is_global is True or not window_binds(config, valid_BS.shape[1]):
     return far(q, k, v)
   if is_global is False:
     return near(q, k, v)

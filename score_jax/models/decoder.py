@@ -33,6 +33,7 @@ from score_jax import config as config_lib
 from score_jax import sharding
 from score_jax import types
 from score_jax.models import attention
+from score_jax.models import branches as branches_lib
 from score_jax.models import held as held_lib
 from score_jax.models import layers
 
@@ -259,13 +260,51 @@ def forward(
   if cache is None and attention.wants_compact(config, tokens_BT.shape[1]):
     there_BT, back_BT = attention.compacted(valid_BS)
     given = (attention.pick(x, there_BT) for x in given)
-    hidden_BTD, _ = _forward(config, params, *given, None, 0, None)
+    hidden_BTD, _ = _forward(config, params, *given)
     return attention.pick(hidden_BTD, back_BT), None
   return _forward(config, params, *given, cache, slot, held)
 
 
-def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache, slot,
-             held):
+def forward_branches(
+    config: ModelConfig,
+    params: types.Params,
+    tokens_BS: jax.Array,
+    positions_BS: jax.Array,
+    valid_BS: jax.Array,
+    branches: branches_lib.Branches,
+) -> jax.Array:
+  """Runs whole rows, neighbours with the same prompt in one.
+
+  Args:
+    config: the model.
+    params: its parameters.
+    tokens_BS, positions_BS, valid_BS: as of `forward`, without a cache. Valid
+      slots of the prompt end with its last one.
+    branches: what the rows share.
+
+  Returns:
+    The final hidden states from the last slot of the prompt on, [B, 1 + R, D],
+    which predict all that comes after the prompt.
+  """
+  P = branches.prompt
+  given = tokens_BS, positions_BS, valid_BS
+  compact = attention.wants_compact(config, valid_BS.shape[1])
+  if compact:
+    there_BR, back_BR = attention.compacted(valid_BS[:, P:])
+    given = (jnp.concatenate(
+        [x[:, :P], attention.pick(x[:, P:], there_BR)], axis=1) for x in given)
+  hidden_NTD, _ = _forward(
+      config, params, *(branches_lib.join(x, branches) for x in given),
+      branches=branches)
+  last_B1D = branches_lib.prompt(hidden_NTD, branches)[:, -1:]
+  each_BRD = branches_lib.each(hidden_NTD, branches)
+  if compact:
+    each_BRD = attention.pick(each_BRD, back_BR)
+  return jnp.concatenate([last_B1D, each_BRD], axis=1)
+
+
+def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache=None,
+             slot=0, held=None, branches=None):
   table_VD = params['embed']['embedding'].astype(config.dtype)
   # Whole along D, so that a lookup moves rows of the batch nowhere.
   x = sharding.constrain(table_VD, 'vocab', None)[tokens_BT]
@@ -273,7 +312,7 @@ def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache, slot,
     x *= jnp.asarray(config.width**0.5, x.dtype)
   x = sharding.constrain(x, 'batch', None, None)
   graphs = _definition(config)[0]
-  view_of = _views(config, positions_BT, valid_BS, slot, held)
+  view_of = _views(config, positions_BT, valid_BS, slot, held, branches)
 
   def layer(index, weights, x, store):
     with jax.named_scope('block'):
@@ -290,10 +329,14 @@ def _picked(held, x):
   return x if held is None else held_lib.pick(x, held.there_WN)
 
 
-def _views(config, positions_BT, valid_BS, slot, held):
+def _views(config, positions_BT, valid_BS, slot, held, branches):
   """From the index of a layer, a number or traced, to its `layers.View`."""
-  attend_held = attention.attend_fn(
-      config, _picked(held, positions_BT), _picked(held, valid_BS), slot)
+  if branches is None:
+    attend_held = attention.attend_fn(
+        config, _picked(held, positions_BT), _picked(held, valid_BS), slot)
+  else:
+    attend_held = attention.attend_branches_fn(
+        config, positions_BT, valid_BS, branches)
 
   def attend(is_global, q, k, v):
     mixed = attend_held(is_global, _picked(held, q), k, v)

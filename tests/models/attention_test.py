@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from score_jax import sharding
 from score_jax import tpu_slices
 from score_jax import update
 from score_jax.models import attention
+from score_jax.models import branches as branches_lib
 from score_jax.models import decoder
 from tests import folders
 from tests import testing
@@ -78,6 +80,39 @@ def test_the_kernel_attends_as_plain_attention_does(T, gap, window, cap):
   # 200 slots are two blocks of 128, the last with room behind it.
   config = _config(attention_softcap=cap, attention_scale=0.3)
   _assert_the_kernel_is_plain_attention(config, 2, T, gap, window)
+
+
+@pytest.mark.parametrize('T,S,window', [(300, 300, 0), (101, 300, 0),
+                                        (101, 300, 150), (95, 95, 0)])
+def test_long_sequences_in_parts_are_attended_alike(T, S, window):
+  # The last T of S slots: of 300 in 4 parts, of 101 in 2, of 95 in one.
+  changes = dict(global_every=2, window=window) if window else {}
+  config = _config(attention_softcap=3.0, **changes)
+  valid = _valid(2, S, slice(S - 60, S - 40))
+  q, k, v, weights = _inputs(2, S)
+  q, weights = q[:, -T:], weights[:, -T:]
+  positions = jnp.cumsum(valid, axis=1) - 1
+  behind = positions[:, :, None] - positions[:, None]
+  mask = (_mask(valid, S) & (behind < (window or S)))[:, -T:]
+  positions = positions[:, -T:]
+  attend = attention.attend_fn(config, positions, valid, S - T)
+  expected = _value_and_grads(
+      lambda *qkv: attention.plain(config, *qkv, mask), valid[:, -T:], q, k, v,
+      weights)
+  found = _value_and_grads(
+      lambda *qkv: attend(not window, *qkv), valid[:, -T:], q, k, v, weights)
+  for a, b in zip(found, expected, strict=True):
+    assert np.abs(b).max() > 0.5
+    np.testing.assert_allclose(a, b, atol=5e-5)
+
+
+def test_keys_behind_all_queries_of_a_part_are_left_out():
+  config, given = _config(), _inputs(1, 200)[:3]
+  valid = jnp.ones((1, 200), bool)
+  text = str(jax.make_jaxpr(functools.partial(attention.attend_fn(
+      config, jnp.arange(200)[None], valid, 0), True))(*given))
+  scores = re.findall(r'f32\[1,2,2,(\d+),(\d+)\] = exp', text)
+  assert scores == [('50', '50'), ('50', '100'), ('50', '150'), ('50', '200')]
 
 
 @pytest.mark.parametrize('axes', [(4, 1, 2), (2, 2, 2)])
@@ -185,6 +220,54 @@ def test_a_model_computes_the_same_by_the_kernel(form, axes):
       found = by('splash')
   else:
     found = by('splash')
+  for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+BRANCHES = branches_lib.Branches(prompt=7, count=4)
+
+
+def _samples(rows):
+  """`_sequences` of which each four have one prompt, and weights of states."""
+  tokens, valid = _sequences(rows)
+  P, G = BRANCHES
+  for x in (tokens, valid):
+    x[:, :P] = np.repeat(x[::G, :P], G, axis=0)
+  weights = np.random.default_rng(2).normal(size=(rows, 17 - P + 1, 16))
+  return tokens, jnp.asarray(valid), jnp.asarray(weights, jnp.float32)
+
+
+def _from_the_prompt_on(config, tree, tokens, valid, weights, together):
+  """What `_states_and_grads` finds of slots from the prompt's last one on."""
+
+  def loss(tree):
+    given = config, tree, tokens, update.positions(valid), valid
+    if together:
+      hidden = decoder.forward_branches(*given, BRANCHES)
+    else:
+      hidden = decoder.forward(*given)[0][:, BRANCHES.prompt - 1 :]
+    hidden = jnp.where(valid[:, BRANCHES.prompt - 1 :, None], hidden, 0)
+    return jnp.sum(hidden * weights), hidden
+
+  return jax.jit(jax.grad(loss, has_aux=True))(tree)
+
+
+@pytest.mark.parametrize('kind', ['plain', 'splash'])
+@pytest.mark.parametrize('form,axes', [
+    ('llama', None), ('gemma2', None), ('gemma3', (2, 1, 2))])
+def test_rows_that_share_a_prompt_are_read_as_if_they_did_not(
+    form, axes, kind):
+  config, tree = _lively(form)
+  given = _samples(8)
+  expected = _from_the_prompt_on(config, tree, *given, together=False)
+  of_kind = dataclasses.replace(config, attention=kind)
+  if axes:
+    devices = jax.devices()[: axes[0] * axes[2]]
+    mesh = sharding.make_mesh(config_lib.MeshConfig(*axes), devices)
+    with jax.set_mesh(mesh):
+      found = _from_the_prompt_on(of_kind, tree, *given, together=True)
+  else:
+    found = _from_the_prompt_on(of_kind, tree, *given, together=True)
   for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
