@@ -79,6 +79,7 @@ def _check(server, finished, tmp_path):
   return check
 
 
+@pytest.mark.slow
 def test_killed_at_writes_of_all_kinds(start, check):
   for fault in (
       ('base/4/SEAL',), ('stage1/2/commit_success',), ('metrics.jsonl', 2),

@@ -164,6 +164,7 @@ def test_the_tests_of_a_prompt_are_graded_one_by_one():
   assert not code.visible(code.spec('f', test='def check(c): pass'))
 
 
+@pytest.mark.slow
 def test_a_run_with_feedback_trains_resumes_and_says_so(tmp_path, monkeypatch):
   config = tiny_run.config('feedback_verdict', stage1={'steps': 1},
                            stage2={'steps': 2})

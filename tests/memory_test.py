@@ -131,6 +131,7 @@ def test_a_plain_stage_keeps_the_base_and_no_more(plain):
   assert [(wide, half) for _, wide, half in seen] == [(10, 0)] * 6
 
 
+@pytest.mark.slow
 def test_a_reference_in_bfloat16_beside_a_policy_from_the_base_in_full(
     plain, tmp_path, monkeypatch):
   whole, _ = plain
@@ -184,6 +185,7 @@ def test_offloaded_is_the_same_to_the_bit(plain, tmp_path, monkeypatch):
           pipeline_test._params(whole, stage))
 
 
+@pytest.mark.slow
 def test_bfloat16_weights_and_moments_move_and_resume(plain, tmp_path,
                                                       monkeypatch):
   # A learning rate that no weight above 2e-3 would feel, rounded to nearest.
@@ -208,6 +210,7 @@ def test_bfloat16_weights_and_moments_move_and_resume(plain, tmp_path,
   _same(pipeline_test._params(again, 'stage1'), after)
 
 
+@pytest.mark.slow
 def test_adafactor_trains_and_resumes(tmp_path, monkeypatch):
   settings = config_lib.OptimizerConfig(
       name='adafactor', learning_rate=1e-3, weight_decay=0.01)
