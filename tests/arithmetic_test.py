@@ -74,6 +74,10 @@ def test_the_flops_of_an_update_by_hand():
       config, model=dataclasses.replace(config.model, remat='none'))
   assert arithmetic.update_flops(config) - arithmetic.update_flops(
       kept) == rows * forward
+  # Of each 8 rows that read a prompt of 16 together 7 do not read it.
+  prompt = 2 * weights * 16 + 4 * 2 * 4 * 128 * (16 * 17 // 2)
+  assert arithmetic.update_flops(config) - arithmetic.update_flops(
+      config, together=8) == rows * 7 / 8 * 5 * prompt
 
 
 def test_a_window_leaves_pairs_out_of_local_layers():

@@ -22,7 +22,6 @@ from score_jax.models import decoder
 from score_jax.rl import logprobs
 
 STAGE = 'stage2'
-_ROWS = 4  # Of a micro-batch.
 
 
 def config_of(
@@ -30,10 +29,10 @@ def config_of(
 ) -> config_lib.Config:
   """The config of a run that does this work on a CPU.
 
-  Its caches hold micro-batches of a few rows, and products with weights take
-  longer to compute anew than to keep; all else as by default.
+  A micro-batch has the samples of one problem, which read its prompt once and
+  fit the caches; products with weights take longer to compute anew than to
+  keep. All else is as by default.
   """
-  rows = len(work.prompts) * work.samples
   return config_lib.Config(
       model=dataclasses.replace(model, remat='dots'),
       rollout=config_lib.RolloutConfig(
@@ -42,7 +41,7 @@ def config_of(
           attempt_tokens=tuple(work.attempt_tokens)),
       stage2=config_lib.StageConfig(
           alpha=workload_lib.BONUS, beta1=work.kl,
-          micro_batches=1 if rows % _ROWS else rows // _ROWS,
+          micro_batches=len(work.prompts),
           optimizer=config_lib.OptimizerConfig(
               learning_rate=work.learning_rate)))
 

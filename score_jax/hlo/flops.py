@@ -13,6 +13,7 @@ from score_jax.hlo import text
 # the gradients of weights, keys and values.
 _KERNEL = re.compile(r'splash_mha_(fwd|dq|dkv)')
 _PRODUCTS = {'fwd': 2, 'dq': 3, 'dkv': 4}
+_MASK = re.compile(r'slots_(\d+)_of_(\d+)_window_(\d+)_blocks_(\d+)_by_(\d+)')
 # With a single row on a device XLA multiplies and adds up without the unit for
 # matrices; the sum keeps the name of the product.
 _SUM_OF_A_PRODUCT = re.compile(r'op_name="[^"]*\bdot_general"')
@@ -70,20 +71,22 @@ def _convolution_flops(rest, out, left, right) -> float:
 
 
 def _kernel_flops(products, rest) -> float:
-  """Of a causal kernel, which computes whole blocks on and below the diagonal.
+  """Of a causal kernel, which computes each block that has a pair to see.
 
-  With a window it computes those alone that are near. Its first operand is the
-  grid of blocks, as wide as the most of them that one has to do with; the first
-  of floating point is the queries, [rows, heads, slots, head size], without a
-  single row.
+  `attention.splash` says in its name which slots are queries (the last), how
+  many each sees, and what the blocks are. The first operand of floating point
+  is the queries, [rows, heads, slots, head size], without a single row.
   """
+  queries, slots, window, *block = map(int, _MASK.search(rest).groups())
   given = text.arrays(
       re.search(r'operand_layout_constraints=\{(.*?\})\}', rest).group(1))
-  near, blocks = sorted(given[0][1][-2:])
-  *rows, slots, head_dim = next(
+  *rows, _, head_dim = next(
       sizes for dtype, sizes in given if dtype in ('bf16', 'f32'))
-  computed = near * (near + 1) / 2 + (blocks - near) * near
-  pairs = computed * (slots / blocks)**2
+  first_query = np.arange(slots - queries, slots, block[0])[:, None]
+  first_key = np.arange(0, slots, block[1])[None]
+  seen = ((first_key < first_query + block[0])
+          & (first_key + block[1] > first_query - window + 1))
+  pairs = int(seen.sum()) * math.prod(block)
   return 2.0 * products * math.prod(rows) * pairs * head_dim
 
 

@@ -15,6 +15,8 @@ _COLLECTIVES = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all',
 # What they call runs as if it stood in their place.
 _OUTER = ('while', 'conditional', 'call')
 _HEADER = re.compile(r'(ENTRY )?%?([\w.-]+) \(.*\{$')
+# What kernels say of themselves, the one thing that has lines of its own.
+_BREAKS = re.compile(r'kernel_metadata=\{\n.*\n\}')
 _LINE = re.compile(r'\s+(ROOT )?%([\w.-]+) = (.*)$')
 _CALLED = re.compile(r'(?:calls|to_apply|body|condition)=%([\w.-]+)')
 _SENT = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
@@ -69,7 +71,7 @@ def read(text: str, taken: tuple[int, ...] = ()) -> Module:
 
 def _parse(text) -> tuple[str, dict[str, list[Instruction]]]:
   entry, found, current = '', {}, []
-  for line in text.splitlines():
+  for line in _BREAKS.sub('', text).splitlines():
     if header := _HEADER.match(line):
       current = found.setdefault(header.group(2), [])
       entry = header.group(2) if header.group(1) else entry

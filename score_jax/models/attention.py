@@ -204,8 +204,11 @@ def splash(
         block_sizes=sizes, head_shards=1, q_seq_shards=1,
         attn_logits_soft_cap=config.attention_softcap or None,
         interpret=not _on_tpus())
-    return jax.vmap(kernel)(
-        q_BNTH, k_BKSH, v_BKSH, splash_attention.SegmentIds(valid_BT, valid_BS))
+    # The name is all that a compiled program says of the mask: see `hlo.flops`.
+    with jax.named_scope(f'slots_{T}_of_{S}_window_{window or S}'
+                         f'_blocks_{queries}_by_{keys}'):
+      return jax.vmap(kernel)(q_BNTH, k_BKSH, v_BKSH,
+                              splash_attention.SegmentIds(valid_BT, valid_BS))
 
   if not jax.sharding.get_abstract_mesh().empty:
     of_heads, of_kv_heads = (sharding.spec('batch', name, None, None)

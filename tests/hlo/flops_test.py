@@ -1,5 +1,7 @@
 """Operations of matrix products and kernels, by hand."""
 
+import pytest
+
 from score_jax.hlo import flops
 from score_jax.hlo import text
 from tests.hlo import program
@@ -43,23 +45,34 @@ ENTRY %main (p: f32[256,128]) -> f32[128] {{
   assert flops.flops(sums('reduce_sum')) == 0
 
 
+def _kernel(name, mask, rows='3,'):
+  """2 heads of 256, of so many rows."""
+  return _entry(f"""  %p = f32[4]{{0}} parameter(0)
+  ROOT %{name}.1 = bf16[{rows}2,32,256]{{3,2,1,0}} custom-call(%p, %p), custom_call_target="tpu_custom_call", operand_layout_constraints={{s8[1,4,4]{{2,1,0}}, s8[1,4,4]{{2,1,0}}, bf16[{rows}2,32,256]{{3,2,1,0}}, bf16[{rows}1,32,256]{{3,2,1,0}}}}, frontend_attributes={{kernel_metadata={{
+"xprof_metadata":"{{\\"q_layout\\": 1}}"
+}}}}, metadata={{op_name="jit(s)/{mask}/vmap({name})"}}""")  # noqa: E501
+
+
 def test_an_attention_kernel_counts_the_blocks_that_it_computes():
-  # 3 rows, 2 heads of 256; of 4 x 4 blocks of 8 by 8 slots, 10 are computed.
-  kernel = lambda name, rows='3,': _entry(f"""  %p = f32[4]{{0}} parameter(0)
-  ROOT %{name}.1 = bf16[3,2,32,256]{{3,2,1,0}} custom-call(%p, %p), custom_call_target="tpu_custom_call", operand_layout_constraints={{s8[1,4,4]{{2,1,0}}, s8[1,4,4]{{2,1,0}}, bf16[{rows}2,32,256]{{3,2,1,0}}, bf16[{rows}1,32,256]{{3,2,1,0}}}}, frontend_attributes={{kernel_metadata={{""")  # noqa: E501
+  # Of 4 x 4 blocks of 8 by 8 slots 10 are computed; 31 slots fill 4 blocks.
+  mask = 'slots_31_of_31_window_31_blocks_8_by_8'
   product = 2 * 3 * 2 * (10 * 8 * 8) * 256
-  counted = {name: flops.flops(kernel(f'splash_mha_{name}'))
+  counted = {name: flops.flops(_kernel(f'splash_mha_{name}', mask))
              for name in ('fwd_residuals', 'dq_no_residuals', 'dkv')}
   assert counted == {'fwd_residuals': 2 * product,
                      'dq_no_residuals': 3 * product, 'dkv': 4 * product}
-  assert flops.flops(kernel('splash_mha_dkv', '')) == 4 * product / 3
-  assert flops.flops(kernel('another')) == 0
+  assert flops.flops(_kernel('splash_mha_dkv', mask, '')) == 4 * product / 3
+  assert flops.flops(_kernel('another', mask)) == 0
 
 
-def test_a_kernel_with_a_window_counts_the_blocks_within_its_reach():
-  # 4 blocks of 8 slots; each meets itself and the one before: 1 + 2 + 2 + 2.
-  kernel = lambda name, grid: _entry(f"""  %p = f32[4]{{0}} parameter(0)
-  ROOT %{name}.1 = bf16[2,32,256]{{2,1,0}} custom-call(%p, %p), custom_call_target="tpu_custom_call", operand_layout_constraints={{s8[{grid}]{{2,1,0}}, s8[{grid}]{{2,1,0}}, bf16[2,32,256]{{2,1,0}}, bf16[1,32,256]{{2,1,0}}}}""")  # noqa: E501
-  product = 2 * 2 * (7 * 8 * 8) * 256
-  assert flops.flops(kernel('splash_mha_fwd', '1,4,2')) == 2 * product
-  assert flops.flops(kernel('splash_mha_dkv', '1,2,4')) == 4 * product
+@pytest.mark.parametrize('mask,blocks', [
+    # A window of 8: each of 4 blocks meets itself and the one before.
+    ('slots_32_of_32_window_8_blocks_8_by_8', 1 + 2 + 2 + 2),
+    # The last 16 of 30 slots: 14 to 21, which need three blocks of keys, and
+    # 22 to 29, which need four; with a window of 6 from slots 9 and 17 on.
+    ('slots_16_of_30_window_30_blocks_8_by_8', 3 + 4),
+    ('slots_16_of_30_window_6_blocks_8_by_8', 2 + 2),
+    ('slots_16_of_30_window_30_blocks_8_by_16', (2 + 2) * 2)])
+def test_a_kernel_counts_the_blocks_that_its_mask_reaches(mask, blocks):
+  product = 2 * 3 * 2 * (blocks * 8 * 8) * 256
+  assert flops.flops(_kernel('splash_mha_fwd', mask)) == 2 * product
