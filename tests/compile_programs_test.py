@@ -166,3 +166,14 @@ def test_a_stage_with_a_reference_of_its_own_keeps_the_base_too():
   assert names == ['sampler of stage1', 'sampler of stage1b']
   assert 'base' in found[names[1]].resident
   assert found[names[0]].cache < found[names[1]].cache
+
+
+def test_samples_of_a_problem_read_it_together_and_chosen_examples_do_not():
+  rollout = {'prompts': 8, 'samples': 4, 'prompt_buckets': (64,),
+             'attempt_tokens': (4, 4)}
+  rewarded, chosen = (
+      _programs(rollout=rollout, stage2={'method': method})['update of stage2']
+      for method in ('stage2', 'star'))
+  assert rewarded.flops < 0.8 * chosen.flops
+  compiled = lambda program: program.lower().cost_analysis()['flops']
+  assert compiled(rewarded) < 0.8 * compiled(chosen)
