@@ -85,11 +85,13 @@ def plot(axis: str, rows: dict[int, dict], path: pathlib.Path):
   """Draws what was measured along an axis, one line each."""
   figure, parts = plt.subplots(1, 2, figsize=(9, 4))
   for unit, part in zip(('seconds', 'bytes'), parts):
-    for name in next(iter(rows.values())):
+    for name, values in numbers.series(rows).items():
       if name.endswith(unit):
-        values = [row[name] for row in rows.values()]
         e = numbers.exponent(list(rows), values)
         part.loglog(list(rows), values, 'o-', label=f'{name}: {e:.2f}')
+    if not part.lines:  # Of several devices there are no times.
+      part.set_axis_off()
+      continue
     part.set_xlabel(axis)
     part.set_xticks(list(rows), list(rows), minor=False)
     part.legend()
@@ -117,8 +119,7 @@ def main():
       rows[size] = measure(config_of(axis, size), devices, flags.FLAGS.rounds)
     files.write_json(folder / f'{axis}.json', rows)
     plot(axis, rows, folder / f'{axis}.png')
-    for name in rows[AXES[axis][0]]:
-      values = [row[name] for row in rows.values()]
+    for name, values in numbers.series(rows).items():
       print(f'{name} ~ {axis} ** {numbers.exponent(AXES[axis], values):.2f}: '
             + ', '.join(f'{value:.3g}' for value in values), flush=True)
 

@@ -60,3 +60,10 @@ def alternate(
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
   """e of the straight line through log values: values ~ sizes ** e."""
   return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def series(rows: dict[int, dict[str, float]]) -> dict[str, list[float]]:
+  """What was measured at every size, by its name."""
+  everywhere = lambda name: all(name in row for row in rows.values())
+  return {name: [row[name] for row in rows.values()]
+          for name in next(iter(rows.values())) if everywhere(name)}

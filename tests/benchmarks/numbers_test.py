@@ -36,3 +36,8 @@ def test_the_exponent_of_a_power(power):
 def test_an_exponent_is_fitted_where_points_are_off_the_line():
   # log2: (0, 0), (1, 2), (2, 1): slope 1 / 2.
   assert numbers.exponent([1, 2, 4], [1, 4, 2]) == pytest.approx(0.5)
+
+
+def test_what_was_not_measured_at_every_size_is_no_series():
+  rows = {1: {'bytes': 2.0, 'seconds': 1.0}, 2: {'bytes': 4.0}}
+  assert numbers.series(rows) == {'bytes': [2.0, 4.0]}
