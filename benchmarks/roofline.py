@@ -28,6 +28,7 @@ from score_jax import arithmetic
 from score_jax import door
 from score_jax import keys
 from score_jax import update
+from score_jax.models import cache as cache_lib
 from score_jax.models import decoder
 from score_jax.rollout import attempts
 
@@ -69,7 +70,7 @@ def _prefill(side):
   position = jnp.broadcast_to(jnp.arange(P)[None], prompts.shape)
 
   def run(params):
-    cache = decoder.init_cache(side.model, params['blocks'], len(prompts), P)
+    cache = cache_lib.empty(side.model, params['blocks'], len(prompts), P)
     return decoder.forward(side.model, params, prompts, position,
                            jnp.ones(prompts.shape, bool), cache, 0)
 

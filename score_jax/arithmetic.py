@@ -32,23 +32,26 @@ def layout_of(config: config_lib.Config) -> types.Layout:
 
 
 def cache_bytes(
-    config: config_lib.Config, mesh: Mesh, rows: int,
+    config: config_lib.Config, mesh: Mesh, prompts: int, samples: int,
     layout: types.Layout | None = None
 ) -> int:
-  """Bytes of the keys and values of so many rows, on one device.
+  """Bytes of the sampler's keys and values, on one device.
 
   Args:
     config: of the run.
     mesh: its devices.
-    rows: of all devices.
+    prompts: of all devices, each held once.
+    samples: rows of each, which hold what comes after it.
     layout: of every row; the longest if None.
   """
   model, layout = config.model, layout or layout_of(config)
-  shape = (model.num_layers, rows, model.num_kv_heads, layout.slots,
-           model.head_dim)
   where = sharding.named(mesh, 'layers', 'batch', 'kv_heads', None, 'head_dim')
-  size = jnp.dtype(model.dtype).itemsize
-  return 2 * math.prod(where.shard_shape(shape)) * size
+  values = sum(
+      math.prod(where.shard_shape((
+          model.num_layers, rows, model.num_kv_heads, slots, model.head_dim)))
+      for rows, slots in ((prompts, layout.prompt),
+                          (prompts * samples, layout.slots - layout.prompt)))
+  return 2 * values * jnp.dtype(model.dtype).itemsize
 
 
 def fsdp_bytes(config: config_lib.Config, mesh: Mesh, parts: int) -> float:

@@ -212,7 +212,7 @@ def _sampler(name, states, params, kept, draw, temperature):
   lower = lambda: program.lower(
       *given, samples=samples, attempt_tokens=layout.attempts,
       temperature=temperature)
-  cache = arithmetic.cache_bytes(config, mesh, rows, layout)
+  cache = arithmetic.cache_bytes(config, mesh, prompts, samples, layout)
   weights = device_bytes(params)
   # A table of its own is looked up in, not read.
   read = {name: part for name, part in params.items()

@@ -27,10 +27,11 @@ def small_config(**changes):
 def test_the_cache_of_a_device_by_hand():
   config = small_config()
   mesh = sharding.make_mesh(config.mesh, jax.devices()[:4])
-  slots = 16 + 16 + 65 + 32  # The splice: 64 tokens and an end of turn.
-  # Keys and values of 2 layers, half of 16 rows, one of 2 heads, bfloat16.
-  assert arithmetic.cache_bytes(config, mesh, 16) == (
-      2 * 2 * 8 * 1 * slots * 128 * 2)
+  slots = 16 + 65 + 32  # The splice: 64 tokens and an end of turn.
+  # Keys and values of 2 layers, one of 2 heads, bfloat16: of half of 8 prompts
+  # of 16 slots, and of their two rows each.
+  assert arithmetic.cache_bytes(config, mesh, 8, 2) == (
+      2 * 2 * (4 * 16 + 8 * slots) * 1 * 128 * 2)
 
 
 @pytest.mark.parametrize('kind,more,attempts,splices', [

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from score_jax import config as config_lib
 from score_jax import sharding
 from score_jax.models import branches as branches_lib
+from score_jax.models import held as held_lib
 
 _MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
 # Plain attention takes long sequences in parts, none of which meets keys that
@@ -27,6 +28,7 @@ _MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
 _PARTS, _PART = 4, 48  # At most, and least queries of each.
 
 # (is_global, q_BTNH, k_BKSH, v_BKSH) -> mixed_BTNH; `is_global` may be traced.
+# With a cache also `prompt=`, see `plain`.
 Attend = Callable[..., jax.Array]
 
 
@@ -40,6 +42,7 @@ def attend_fn(
     positions_BT: jax.Array,
     valid_BS: jax.Array,
     slot: jax.Array | int,
+    held: held_lib.Held | None = None,
 ) -> Attend:
   """What all layers attend with: tokens in slots from `slot` to S slots.
 
@@ -49,11 +52,12 @@ def attend_fn(
     valid_BS: bool, slots that may be attended to. Where the kernel is used and
       a window binds, those of a row must stand side by side.
     slot: first slot of the tokens.
+    held: the rows that there are keys and values of; None for all.
   """
   T, S = positions_BT.shape[1], valid_BS.shape[1]
   if T == S and uses_kernel(config):
     return functools.partial(_by_kernel, config, valid_BS)
-  return _attend_plainly(config, positions_BT, valid_BS, slot)
+  return _attend_plainly(config, positions_BT, valid_BS, slot, held)
 
 
 def attend_branches_fn(
@@ -93,7 +97,9 @@ def attend_branches_fn(
   return attend
 
 
-def _attend_plainly(config, positions_BT, valid_BS, slot):
+def _attend_plainly(config, positions_BT, valid_BS, slot, held=None):
+  positions_BT, valid_BS = (
+      held_lib.there(held, x) for x in (positions_BT, valid_BS))
   T, S = positions_BT.shape[1], valid_BS.shape[1]
   causal_TS = jnp.arange(S)[None] <= slot + jnp.arange(T)[:, None]
   mask_BTS = valid_BS[:, None] & causal_TS[None]
@@ -102,7 +108,7 @@ def _attend_plainly(config, positions_BT, valid_BS, slot):
     key_positions_BS = jnp.cumsum(valid_BS, axis=1, dtype=jnp.int32) - 1
     behind_BTS = positions_BT[:, :, None] - key_positions_BS[:, None]
     near_BTS = mask_BTS & (behind_BTS < config.window)
-  return functools.partial(_by_mask, config, mask_BTS, near_BTS, slot)
+  return functools.partial(_by_mask, config, mask_BTS, near_BTS, slot, held)
 
 
 def uses_kernel(config: config_lib.ModelConfig) -> bool:
@@ -152,20 +158,78 @@ def plain(
     k_BKSH: jax.Array,
     v_BKSH: jax.Array,
     mask_BTS: jax.Array,
+    held: held_lib.Held | None = None,
+    prompt: tuple[jax.Array, jax.Array] | None = None,
 ) -> jax.Array:
-  """Attends where `mask_BTS` is true; returns [B, T, N, H]."""
+  """Attends where `mask_BTS` is true; returns [B, T, N, H].
+
+  Args:
+    config: the model.
+    q_BTNH: of all rows.
+    k_BKSH, v_BKSH: of the rows that are held, without those of `prompt`.
+    mask_BTS: bool, of the rows that are held, the prompt's slots first.
+    held: the rows that there are keys and values of; None for all.
+    prompt: keys and values of the first slots, [M, K, P, H]: each is that of
+      B / M rows, neighbours, which read it together.
+  """
   B, T, N, H = q_BTNH.shape
   K = k_BKSH.shape[1]
   q = q_BTNH.reshape(B, T, K, N // K, H)
-  scores = jnp.einsum('btkgh,bksh->bkgts', q, k_BKSH,
-                      preferred_element_type=jnp.float32) * _scale(config)
-  scores = softcap(scores, config.attention_softcap)
+  scores = _scores(held_lib.there(held, q), k_BKSH)
+  if prompt is not None:
+    # As samples [M, B / M], of which a product has all.
+    of_prompt = _prompt_scores(q, prompt[0])
+    scores = jnp.concatenate(
+        [held_lib.there(held, of_prompt), scores], axis=-1)
+  scores = softcap(scores * _scale(config), config.attention_softcap)
   scores = jnp.where(mask_BTS[:, None, None], scores, _MASKED)
   weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
   # In the order of the operands: in another XLA's CPU backend makes of it a
   # product that is 3 times as slow, and 40 times with a single query.
-  mixed = jnp.einsum('bkgts,bksh->bkgth', weights, v_BKSH)
+  mix = lambda weights, v: jnp.einsum('bkgts,bksh->bkgth', weights, v)
+  if prompt is None:
+    mixed = held_lib.back(held, mix(weights, v_BKSH))
+  else:
+    P = prompt[1].shape[2]
+    mixed = held_lib.back(held, mix(weights[..., P:], v_BKSH))
+    mixed += _mixed_of_prompt(held_lib.back(held, weights[..., :P]), prompt[1])
   return mixed.transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
+
+
+def _scores(q_BTKGH, k_BKSH):
+  # In the order of the result: as einsum would have it is slower on CPUs.
+  return jnp.einsum('bkgth,bksh->bkgts', q_BTKGH.transpose(0, 2, 3, 1, 4),
+                    k_BKSH, preferred_element_type=jnp.float32)
+
+
+def _prompt_scores(q_BTKGH, k_MKPH):
+  """[B, K, G, T, P], with the queries of all rows of a prompt side by side."""
+  q_BKGTH = q_BTKGH.transpose(0, 2, 3, 1, 4)
+  scores = jnp.einsum('mkqh,mkph->mkqp', _together(q_BKGTH, len(k_MKPH)),
+                      k_MKPH, preferred_element_type=jnp.float32)
+  return _apart(scores, q_BKGTH)
+
+
+def _mixed_of_prompt(weights_BKGTP, v_MKPH):
+  """[B, K, G, T, H]."""
+  mixed = jnp.einsum('mkqp,mkph->mkqh', _together(weights_BKGTP, len(v_MKPH)),
+                     v_MKPH)
+  return _apart(mixed, weights_BKGTP)
+
+
+def _together(x_BKGTX, M):
+  """[M, K, B / M * G * T, X]: the rows of each prompt as one."""
+  B, K, G, T, X = x_BKGTX.shape
+  return x_BKGTX.reshape(M, B // M, K, G * T, X).swapaxes(1, 2).reshape(
+      M, K, -1, X)
+
+
+def _apart(x_MKQX, like):
+  """The inverse, of rows as many as those of `like` [B, K, G, T, ...]."""
+  B, K, G, T, _ = like.shape
+  M = len(x_MKQX)
+  return x_MKQX.reshape(M, K, B // M, G * T, -1).swapaxes(1, 2).reshape(
+      B, K, G, T, -1)
 
 
 def splash(
@@ -251,21 +315,23 @@ def _scale(config):
   return config.attention_scale or config.head_dim**-0.5
 
 
-def _by_mask(config, far_BTS, near_BTS, slot, is_global, q, k, v):
+def _by_mask(config, far_BTS, near_BTS, slot, held, is_global, q, k, v,
+             prompt=None):
   mask_BTS = (far_BTS if near_BTS is None
               else jnp.where(is_global, far_BTS, near_BTS))
   T = q.shape[1]
   parts = min(T // _PART, _PARTS)
   if parts < 2:
-    return plain(config, q, k, v, mask_BTS)
+    return plain(config, q, k, v, mask_BTS, held, prompt)
+  ahead = 0 if prompt is None else prompt[0].shape[2]
   size = -(-T // parts)
   mixed = []
   for first in range(0, T, size):
     end = min(first + size, T)
     seen = slot + end
     mixed.append(plain(
-        config, q[:, first:end], k[:, :, :seen], v[:, :, :seen],
-        mask_BTS[:, first:end, :seen]))
+        config, q[:, first:end], k[:, :, : seen - ahead],
+        v[:, :, : seen - ahead], mask_BTS[:, first:end, :seen], held, prompt))
   return jnp.concatenate(mixed, axis=1)
 
 

@@ -34,6 +34,7 @@ from score_jax import sharding
 from score_jax import types
 from score_jax.models import attention
 from score_jax.models import branches as branches_lib
+from score_jax.models import cache as cache_lib
 from score_jax.models import held as held_lib
 from score_jax.models import layers
 
@@ -199,34 +200,6 @@ def logits(
   return attention.softcap(scores, config.final_softcap)
 
 
-def init_cache(config: ModelConfig, blocks: Any, rows: int, slots: int) -> Any:
-  """An empty cache in the form that fits `blocks`, unrolled or stacked.
-
-  Unrolled: a tuple of L pairs (keys, values), each [B, K, S, H]. Stacked: one
-  such pair with a leading axis L.
-  """
-  shape = (rows, config.num_kv_heads, slots, config.head_dim)
-  names = ('batch', 'kv_heads', None, 'head_dim')
-  if isinstance(blocks, tuple):
-    empty = lambda: sharding.constrain(jnp.zeros(shape, config.dtype), *names)
-    return tuple((empty(), empty()) for _ in blocks)
-  empty = sharding.constrain(
-      jnp.zeros((config.num_layers, *shape), config.dtype), 'layers', *names)
-  return (empty, empty)
-
-
-def share_cache(cache: Any, samples: int, slots: int) -> Any:
-  """Each problem's cache for its `samples` rows, with room for `slots`."""
-
-  def share(x):  # [..., N, K, P, H] to [..., N * samples, K, slots, H]
-    x = jnp.repeat(x, samples, axis=-4)
-    room = [(0, 0)] * x.ndim
-    room[-2] = (0, slots - x.shape[-2])
-    return jnp.pad(x, room)
-
-  return jax.tree.map(share, cache)
-
-
 def forward(
     config: ModelConfig,
     params: types.Params,
@@ -236,6 +209,7 @@ def forward(
     cache: Any = None,
     slot: jax.Array | int = 0,
     held: held_lib.Held | None = None,
+    prompts: Any = None,
 ) -> tuple[jax.Array, Any]:
   """Runs the tokens that stand in slots `slot` to `slot + T`.
 
@@ -246,10 +220,12 @@ def forward(
     positions_BT: int32, counted over valid slots.
     valid_BS: bool, slots that may be attended to; S is T without a cache. With
       a cache of T slots, valid ones stand side by side, as in a prompt.
-    cache: keys and values of earlier slots, see `init_cache`; None means that
+    cache: keys and values of earlier slots, see `cache.empty`; None means that
       the tokens are the whole sequence.
     slot: first slot of the tokens.
     held: the rows that the cache has; None for all.
+    prompts: the cache of the prompts, each that of as many rows, which are
+      neighbours; `cache` has the slots after it then.
 
   Returns:
     The final hidden states [B, T, D] (float, `config.dtype`), and the cache
@@ -262,7 +238,7 @@ def forward(
     given = (attention.pick(x, there_BT) for x in given)
     hidden_BTD, _ = _forward(config, params, *given)
     return attention.pick(hidden_BTD, back_BT), None
-  return _forward(config, params, *given, cache, slot, held)
+  return _forward(config, params, *given, cache, slot, held, prompts)
 
 
 def forward_branches(
@@ -304,7 +280,7 @@ def forward_branches(
 
 
 def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache=None,
-             slot=0, held=None, branches=None):
+             slot=0, held=None, prompts=None, branches=None):
   table_VD = params['embed']['embedding'].astype(config.dtype)
   # Whole along D, so that a lookup moves rows of the batch nowhere.
   x = sharding.constrain(table_VD, 'vocab', None)[tokens_BT]
@@ -314,72 +290,67 @@ def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache=None,
   graphs = _definition(config)[0]
   view_of = _views(config, positions_BT, valid_BS, slot, held, branches)
 
-  def layer(index, weights, x, store):
+  def layer(index, weights, prompt, x, store):
     with jax.named_scope('block'):
       block = nnx.merge(graphs['blocks'], weights)
-      keep = lambda *kv: store(*(_picked(held, new) for new in kv))
-      x, new = block(x, view_of(index), keep)
+      keep = lambda *kv: store(*(held_lib.there(held, new) for new in kv))
+      x, new = block(x, view_of(index, prompt), keep)
       return sharding.constrain(x, 'batch', None, None), new
 
-  x, cache = _through_layers(config, layer, params['blocks'], x, cache, slot)
+  first = cache_lib.slots(prompts)
+  x, cache = _through_layers(
+      config, layer, params['blocks'], prompts, x, cache, slot - first)
   return nnx.merge(graphs['final_norm'], params['final_norm'])(x), cache
 
 
-def _picked(held, x):
-  return x if held is None else held_lib.pick(x, held.there_WN)
-
-
 def _views(config, positions_BT, valid_BS, slot, held, branches):
-  """From the index of a layer, a number or traced, to its `layers.View`."""
+  """From a layer, its index a number or traced, and its prompts' keys and
+  values, if they stand alone, to its `layers.View`."""
   if branches is None:
-    attend_held = attention.attend_fn(
-        config, _picked(held, positions_BT), _picked(held, valid_BS), slot)
+    attend = attention.attend_fn(config, positions_BT, valid_BS, slot, held)
   else:
-    attend_held = attention.attend_branches_fn(
+    attend = attention.attend_branches_fn(
         config, positions_BT, valid_BS, branches)
-
-  def attend(is_global, q, k, v):
-    mixed = attend_held(is_global, _picked(held, q), k, v)
-    return mixed if held is None else held_lib.pick(mixed, held.back_WR)
-
   far = layers.global_angles(config, positions_BT)
-  if config.global_every == 1:
-    everywhere = layers.View(*far, functools.partial(attend, True))
-    return lambda index: everywhere
-  near = layers.local_angles(config, positions_BT)
+  near = (far if config.global_every == 1
+          else layers.local_angles(config, positions_BT))
 
-  def of_layer(index):
-    is_global = (index + 1) % config.global_every == 0
-    choose = lambda a, b: jnp.where(is_global, a, b)
+  def of_layer(index, prompt):
+    is_global = (config.global_every == 1
+                 or (index + 1) % config.global_every == 0)
+    choose = lambda a, b: a if a is b else jnp.where(is_global, a, b)
+    more = {} if prompt is None else {'prompt': prompt}
     return layers.View(*map(choose, far, near),
-                       functools.partial(attend, is_global))
+                       functools.partial(attend, is_global, **more))
 
   return of_layer
 
 
-def _through_layers(config, layer, blocks, x, cache, slot):
+def _through_layers(config, layer, blocks, prompts, x, cache, slot):
   """All layers in turn: unrolled, or scanned with and without a cache."""
   if isinstance(blocks, tuple):
     caches = []
     for i, weights in enumerate(blocks):
-      store = _keep if cache is None else _append(cache[i], slot)
-      x, new = layer(i, weights, x, store)
+      store = (cache_lib.keep if cache is None
+               else cache_lib.append(cache[i], slot))
+      x, new = layer(i, weights, cache_lib.layer_of(prompts, i), x, store)
       caches.append(new)
     return x, None if cache is None else tuple(caches)
 
   indices = jnp.arange(config.num_layers)
   if cache is None:
-    body = lambda x, scanned: (layer(*scanned, x, _keep)[0], None)
+    body = lambda x, scanned: (
+        layer(*scanned, None, x, cache_lib.keep)[0], None)
     body = _rematerialised(config, body)
     return jax.lax.scan(body, x, (indices, blocks))[0], None
 
-  def cached(carry, index_and_weights):
+  def cached(carry, scanned):
     x, cache = carry
-    index, weights = index_and_weights
-    store = _append_stacked(cache, slot, index)
-    return layer(index, weights, x, store), None
+    index, weights, prompt = scanned
+    store = cache_lib.append_stacked(cache, slot, index)
+    return layer(index, weights, prompt, x, store), None
 
-  return jax.lax.scan(cached, (x, cache), (indices, blocks))[0]
+  return jax.lax.scan(cached, (x, cache), (indices, blocks, prompts))[0]
 
 
 def _rematerialised(config, body):
@@ -391,35 +362,3 @@ def _rematerialised(config, body):
       'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
   }
   return jax.checkpoint(body, policy=policies[config.remat])
-
-
-def _keep(k, v):
-  """Without a cache, the new keys and values are all there are."""
-  return k, v, None
-
-
-def _append(cache, slot):
-  """Writes into one layer's pair of [B, K, S, H]."""
-
-  def store(k, v):
-    keys, values = (
-        jax.lax.dynamic_update_slice_in_dim(old, new, slot, axis=2)
-        for old, new in zip(cache, (k, v)))
-    return keys, values, (keys, values)
-
-  return store
-
-
-def _append_stacked(cache, slot, index):
-  """Writes into layer `index` of a pair of [L, B, K, S, H]."""
-
-  def store(k, v):
-    new_cache = tuple(
-        jax.lax.dynamic_update_slice(old, new[None], (index, 0, 0, slot, 0))
-        for old, new in zip(cache, (k, v)))
-    keys, values = (
-        jax.lax.dynamic_index_in_dim(c, index, keepdims=False)
-        for c in new_cache)
-    return keys, values, new_cache
-
-  return store

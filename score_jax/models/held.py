@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from score_jax import sharding
+from score_jax.models import cache as cache_lib
 
 
 class Held(NamedTuple):
@@ -44,6 +45,16 @@ def choose(live_B: jax.Array, count: int) -> Held:
   return Held(order_WR[:, :count], jnp.minimum(back_WR, count - 1))
 
 
+def there(held: Held | None, x: jax.Array) -> jax.Array:
+  """Of all rows [B, ...] those that are held; all where None is given."""
+  return x if held is None else pick(x, held.there_WN)
+
+
+def back(held: Held | None, x: jax.Array) -> jax.Array:
+  """The inverse; rows that are not held get those of another."""
+  return x if held is None else pick(x, held.back_WR)
+
+
 def pick(x: jax.Array, index_WN: jax.Array, axis: int = 0) -> jax.Array:
   """Rows [..., W * N, ...] of [..., B, ...], each of its own part."""
   take = functools.partial(jnp.take, axis=axis, mode='clip')
@@ -59,17 +70,19 @@ def cache_of(whole: Any, held: Held) -> Any:
 def put_back(whole: Any, cache: Any, held: Held, start: int, stop: int) -> Any:
   """`whole` with slots `start` to `stop` of the rows that are held."""
 
-  def put(old, new):
-    axis = old.ndim - 4  # Of the rows: [..., B, K, S, H].
-    ahead = (slice(None),) * axis
+  def put(old, new, slots):
+    axis = old.ndim - 4  # Of the rows.
+    written = [slice(None)] * old.ndim
+    written[slots] = slice(start, stop)
+    behind = tuple(written[axis + 1 :])
 
     def of_part(old, index, new):
-      place = ahead + (index, slice(None), slice(start, stop))
-      return old.at[place].set(new[..., start:stop, :], unique_indices=True)
+      place = (slice(None),) * axis + (index, *behind)
+      return old.at[place].set(new[(..., *behind)], unique_indices=True)
 
     return _laid_out(_by_part(of_part, axis)(old, held.there_WN, new))
 
-  return jax.tree.map(put, whole, cache)
+  return jax.tree.map(put, whole, cache, cache_lib.slot_axes(whole))
 
 
 def _by_part(function, axis):
@@ -86,5 +99,5 @@ def _by_part(function, axis):
 
 
 def _laid_out(x):
-  names = ('layers', 'batch', 'kv_heads', None, 'head_dim')
+  names = ('layers', 'batch', 'kv_heads', None, None)
   return sharding.constrain(x, *names[-x.ndim :])

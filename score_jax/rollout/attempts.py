@@ -1,6 +1,6 @@
 """All attempts of a batch in ONE program: what SCoRe samples from.
 
-    prefill the prompt once per problem; share its cache with the G samples
+    prefill the prompt once per problem; the G samples attend to its cache
     decode attempt 1
     splice in the correction instruction, on the same cache
     decode attempt 2
@@ -11,6 +11,7 @@ Nothing comes back to the host in between.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from score_jax import config as config_lib
 from score_jax import keys as keys_lib
 from score_jax import sharding
 from score_jax import types
+from score_jax.models import cache as cache_lib
 from score_jax.models import decoder
 from score_jax.rollout import decode
 
@@ -71,19 +73,19 @@ def sample_attempts(
     params = decoder.unroll(config, params)
   keys_B = keys_lib.row_keys(key, step, rows_B)
   with jax.named_scope('prefill'):
-    rows = _prefill(config, params, prompts_NP, prompt_valid_NP, samples,
-                    layout, pad_id)
+    prompts, rows = _prefill(config, params, prompts_NP, prompt_valid_NP,
+                             samples, layout, pad_id)
   ended = []
   for index, start in enumerate(layout.starts):
     if index:
       with jax.named_scope(f'splice_{index}'):
-        rows = _splice(config, params, rows, ended[-1], splices[index - 1],
-                       start, start + attempt_tokens[index], stop_ids[0],
-                       pad_id)
+        rows = _splice(config, params, prompts, rows, ended[-1],
+                       splices[index - 1], start,
+                       start + attempt_tokens[index], stop_ids[0], pad_id)
     with jax.named_scope(f'attempt_{index + 1}'):
       rows, ended_B = decode.decode_attempt(
-          config, params, rows, keys_B, attempt=index + 1, start=start,
-          length=attempt_tokens[index], temperature=temperature,
+          config, params, prompts, rows, keys_B, attempt=index + 1,
+          start=start, length=attempt_tokens[index], temperature=temperature,
           stop_ids=stop_ids, pad_id=pad_id)
     ended.append(ended_B)
   numbers = jnp.arange(1, len(attempt_tokens) + 1)
@@ -96,31 +98,31 @@ def sample_attempts(
 
 
 def _prefill(config, params, prompts_NP, valid_NP, samples, layout, pad_id):
-  """Reads each prompt once, then makes a row of it for every sample."""
+  """Reads each prompt once; its cache, and a row for every sample."""
   N, P = prompts_NP.shape
   position_NP = jnp.maximum(jnp.cumsum(valid_NP, axis=1) - 1, 0)
-  cache = decoder.init_cache(config, params['blocks'], N, P)
-  hidden_NPD, cache = decoder.forward(
-      config, params, prompts_NP, position_NP, valid_NP, cache, 0)
+  empty = functools.partial(cache_lib.empty, config, params['blocks'])
+  hidden_NPD, prompts = decoder.forward(
+      config, params, prompts_NP, position_NP, valid_NP, empty(N, P), 0)
   share = lambda x: jnp.repeat(x, samples, axis=0)
   room = ((0, 0), (0, layout.slots - P))
   prompts_NP = jnp.where(valid_NP, prompts_NP, pad_id)
   shape = (N * samples, layout.slots)
   rows = decode.Sequences(
-      cache=decoder.share_cache(cache, samples, P + layout.attempts[0]),
+      cache=empty(N * samples, layout.attempts[0]),
       hidden_BD=share(hidden_NPD[:, -1]),
       position_B=share(jnp.sum(valid_NP, axis=1, dtype=jnp.int32)),
       tokens_BS=jnp.pad(share(prompts_NP), room, constant_values=pad_id),
       valid_BS=jnp.pad(share(valid_NP), room),
       attempt_BS=jnp.zeros(shape, jnp.int32),
       logp_BS=jnp.zeros(shape, jnp.float32))
-  return dataclasses.replace(
+  return prompts, dataclasses.replace(
       rows, hidden_BD=sharding.constrain(rows.hidden_BD, 'batch', None),
       tokens_BS=sharding.constrain(rows.tokens_BS, 'batch', None))
 
 
-def _splice(config, params, rows, ended_B, instruction_I, end, slots, stop_id,
-            pad_id):
+def _splice(config, params, prompts, rows, ended_B, instruction_I, end, slots,
+            stop_id, pad_id):
   """Puts the end of turn, where it is missing, and the instruction.
 
   It ends before slot `end`. The cache gets room for `slots`: what would be read
@@ -138,9 +140,10 @@ def _splice(config, params, rows, ended_B, instruction_I, end, slots, stop_id,
   put = lambda old, new: jax.lax.dynamic_update_slice_in_dim(
       old, new.astype(old.dtype), start, axis=1)
   valid_BS = put(rows.valid_BS, valid_BI)
+  cache = cache_lib.widened(rows.cache, slots - cache_lib.slots(prompts))
   hidden_BID, cache = decoder.forward(
-      config, params, tokens_BI, position_BI, valid_BS[:, :slots],
-      decoder.share_cache(rows.cache, 1, slots), start)
+      config, params, tokens_BI, position_BI, valid_BS[:, :slots], cache, start,
+      prompts=prompts)
   return dataclasses.replace(
       rows, cache=cache, hidden_BD=hidden_BID[:, -1],
       position_B=rows.position_B + offset_BI[:, -1],

@@ -11,6 +11,7 @@ from score_jax import config as config_lib
 from score_jax import keys as keys_lib
 from score_jax import sharding
 from score_jax import types
+from score_jax.models import cache as cache_lib
 from score_jax.models import decoder
 from score_jax.models import held as held_lib
 from score_jax.rollout import sampling
@@ -35,7 +36,7 @@ class Sequences:
   """Rows being written.
 
   Attributes:
-    cache: keys and values of every slot written so far.
+    cache: keys and values of every slot written so far, but the prompt's.
     hidden_BD: final hidden state at the last slot, which predicts the next
       token; of no meaning in rows that have stopped.
     position_B: int32, the position of the next token.
@@ -60,6 +61,7 @@ def write_column(x_BS: jax.Array, column_B: jax.Array, slot) -> jax.Array:
 def decode_attempt(
     config: config_lib.ModelConfig,
     params: types.Params,
+    prompts: Any,
     rows: Sequences,
     keys_B: jax.Array,
     *,
@@ -82,6 +84,7 @@ def decode_attempt(
   Args:
     config: the model.
     params: its parameters, already in the dtype to decode in.
+    prompts: the cache of the prompts, which samples have in common.
     rows: the sequences so far.
     keys_B: a random key for each row; attempt and token are folded in.
     attempt: 1-based number of the attempt.
@@ -94,7 +97,7 @@ def decode_attempt(
   Returns:
     The sequences, and ended_B: bool, the row ended with a stop token.
   """
-  stop = start + length
+  stop, ahead = start + length, cache_lib.slots(prompts)
   head_DV = decoder.head(config, params)
   stops = jnp.asarray(stop_ids, jnp.int32)
 
@@ -122,7 +125,7 @@ def decode_attempt(
     )
     hidden_B1D, cache = decoder.forward(
         config, params, token_B[:, None], rows.position_B[:, None],
-        rows.valid_BS[:, :stop], rows.cache, slot, held)
+        rows.valid_BS[:, :stop], rows.cache, slot, held, prompts)
     rows = dataclasses.replace(
         rows,
         cache=cache, hidden_BD=hidden_B1D[:, 0],
@@ -144,7 +147,7 @@ def decode_attempt(
       rows = dataclasses.replace(rows, cache=held_lib.cache_of(whole, held))
       t, ended_B, rows = decode((t, ended_B, rows), held, fewer)
       carry = t, ended_B, dataclasses.replace(rows, cache=held_lib.put_back(
-          whole, rows.cache, held, start, stop))
+          whole, rows.cache, held, start - ahead, stop - ahead))
   _, ended_B, rows = carry
   return rows, ended_B
 

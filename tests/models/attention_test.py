@@ -17,6 +17,7 @@ from score_jax import update
 from score_jax.models import attention
 from score_jax.models import branches as branches_lib
 from score_jax.models import decoder
+from score_jax.models import held as held_lib
 from tests import folders
 from tests import testing
 
@@ -120,6 +121,31 @@ def test_every_device_takes_its_rows_and_heads(axes):
   config = _config(attention_softcap=3.0)
   with jax.set_mesh(sharding.make_mesh(config_lib.MeshConfig(*axes))):
     _assert_the_kernel_is_plain_attention(config, 8, 12, slice(0), 5)
+
+
+@pytest.mark.parametrize('T,P,S,window', [
+    (1, 7, 12, 0), (5, 7, 12, 4), (101, 150, 300, 0), (101, 190, 300, 140)])
+@pytest.mark.parametrize('live', [None, [0, 1, 0, 0, 1, 0]])
+def test_samples_attend_to_one_prompt_as_to_their_own(T, P, S, window, live):
+  # Two prompts of P slots, three rows of each; the last T of S slots attend,
+  # 101 of them in 2 parts. Of the rows that are live there are keys alone.
+  changes = dict(global_every=2, window=window) if window else {}
+  config = _config(attention_softcap=3.0, **changes)
+  valid = jnp.repeat(_valid(2, S, slice(S - T - 3, S - T - 1)), 3, axis=0)
+  q, k, v, _ = _inputs(6, S)
+  prompt = k[::3, :, :P], v[::3, :, :P]
+  whole = (jnp.concatenate([jnp.repeat(x, 3, axis=0), own[:, :, P:]], axis=2)
+           for x, own in zip(prompt, (k, v)))
+  positions = (jnp.cumsum(valid, axis=1) - 1)[:, -T:]
+  rows = np.arange(6) if live is None else np.flatnonzero(live)
+  held = (None if live is None
+          else held_lib.choose(jnp.array(live, bool), len(rows)))
+  expected = attention.attend_fn(config, positions, valid, S - T)(
+      not window, q[:, -T:], *whole)
+  found = attention.attend_fn(config, positions, valid, S - T, held)(
+      not window, q[:, -T:], *(x[rows, :, P:] for x in (k, v)), prompt=prompt)
+  assert np.abs(expected).max() > 0.5
+  np.testing.assert_allclose(found[rows], expected[rows], atol=5e-6)
 
 
 def test_rows_of_padding_alone_are_finite():

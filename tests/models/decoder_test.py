@@ -1,6 +1,7 @@
 """The decoder: causality, caches, masks and shapes."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import pytest
 from score_jax import config as config_lib
 from score_jax import sharding
 from score_jax.models import attention
+from score_jax.models import cache as cache_lib
 from score_jax.models import decoder
 from score_jax.models import layers
 from tests import folders
@@ -138,7 +140,7 @@ def test_cache_in_pieces_equals_one_pass(family, unroll):
   whole, _ = _forward(config, tree, tokens, positions, valid)
   if unroll:
     tree = decoder.unroll(config, tree)
-  cache = decoder.init_cache(config, tree['blocks'], B, T)
+  cache = cache_lib.empty(config, tree['blocks'], B, T)
   parts = []
   for first, last in ((0, 4), (4, 5), (5, 9)):
     part, cache = _forward(
@@ -148,13 +150,30 @@ def test_cache_in_pieces_equals_one_pass(family, unroll):
   np.testing.assert_allclose(jnp.concatenate(parts, axis=1), whole, atol=1e-5)
 
 
-def test_shared_cache_repeats_rows_and_makes_room():
-  cache = (jnp.arange(12.0).reshape(2, 1, 3, 2),)
-  shared = decoder.share_cache(cache, samples=2, slots=5)[0]
-  assert shared.shape == (4, 1, 5, 2)
-  np.testing.assert_array_equal(shared[0], shared[1])
-  np.testing.assert_array_equal(shared[2, :, :3], cache[0][1])
-  np.testing.assert_array_equal(shared[:, :, 3:], 0)
+@pytest.mark.parametrize('unroll', [True, False])
+@MASKS
+def test_rows_go_on_from_the_cache_of_their_prompt(family, unroll):
+  # Rows 0 and 1 have one prompt of 4 tokens, rows 2 and 3 another.
+  config, tree = _model(family)
+  tokens, positions, valid = (
+      jnp.concatenate(x) for x in zip(_inputs(), _inputs(1)))
+  tokens = tokens.at[:, :4].set(jnp.repeat(tokens[::2, :4], 2, axis=0))
+  whole, _ = _forward(config, tree, tokens, positions, valid)
+  if unroll:
+    tree = decoder.unroll(config, tree)
+  empty = functools.partial(cache_lib.empty, config, tree['blocks'])
+  read, prompts = _forward(
+      config, tree, tokens[::2, :4], positions[::2, :4], valid[::2, :4],
+      empty(2, 4), 0)
+  np.testing.assert_allclose(read, whole[::2, :4], atol=1e-5)
+  cache = empty(4, 3)
+  for first, last in ((4, 5), (5, 9)):
+    if last == 9:
+      cache = cache_lib.widened(cache, 5)
+    part, cache = _forward(
+        config, tree, tokens[:, first:last], positions[:, first:last],
+        valid[:, : 4 + cache_lib.slots(cache)], cache, first, prompts=prompts)
+    np.testing.assert_allclose(part, whole[:, first:last], atol=1e-5)
 
 
 def _view(at):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -135,6 +136,23 @@ def test_a_row_does_not_depend_on_its_neighbours():
                                together.logp_BS[3 * n : 3 * n + 3], atol=1e-5)
 
 
+@pytest.mark.parametrize('unroll', [True, False])
+def test_samples_have_no_copies_of_the_keys_of_their_prompt(unroll):
+  # 4 problems of 8 samples: 7 slots of each prompt, and 15 of each row.
+  config = testing.model_config(unroll_decode=unroll)
+  text = str(jax.make_jaxpr(functools.partial(
+      attempts.sample_attempts, config, samples=8, attempt_tokens=(6, 5),
+      temperature=1.0, stop_ids=(2,), pad_id=testing.PAD))(
+          testing.params(config), *testing.prompts(4), (jnp.array(SPLICE),),
+          jax.random.key(0), 0, np.arange(32)))
+  K, H = config.num_kv_heads, config.head_dim
+  form = fr'f32\[(?:2,)?{{}},{K},(?:{H},(\d+)|(\d+),{H})\]'
+  of_rows, of_prompts = (
+      {int(a or b) for a, b in re.findall(form.format(rows), text)}
+      for rows in (32, 4))
+  assert max(of_rows) == 15 and 7 in of_prompts
+
+
 def test_keys_differ_by_seed_step_row_attempt_and_position():
   one = testing.sample(stop_ids=(testing.STOP,), attempt_tokens=(6, 6))
   again = testing.sample(stop_ids=(testing.STOP,), attempt_tokens=(6, 6))
@@ -238,18 +256,19 @@ def test_the_loop_ends_when_every_row_has():
 
   @jax.jit
   def attempt(prompt, valid):
-    rows = attempts._prefill(config, tree, prompt, valid, 1, layout,
-                             testing.PAD)
+    prompts, rows = attempts._prefill(config, tree, prompt, valid, 1, layout,
+                                      testing.PAD)
     return decode.decode_attempt(
-        config, tree, rows, jax.random.split(jax.random.key(0), 2), attempt=1,
-        start=7, length=6, temperature=1.0,
+        config, tree, prompts, rows,
+        jax.random.split(jax.random.key(0), 2), attempt=1, start=7,
+        length=6, temperature=1.0,
         stop_ids=tuple(range(testing.VOCAB)), pad_id=testing.PAD)
 
   rows, ended = attempt(prompt, valid)
   assert ended.all() and (np.sum(rows.attempt_BS, axis=1) == 1).all()
   for cache_LBKSH in rows.cache:
     written = np.abs(cache_LBKSH).max(axis=(0, 1, 2, 4)) > 0
-    np.testing.assert_array_equal(written, np.arange(13) < 8)
+    np.testing.assert_array_equal(written, np.arange(6) < 1)
 
 
 @pytest.mark.parametrize('form', ['llama', 'gemma2'])
