@@ -24,6 +24,7 @@ def prefill_flops(model: ModelConfig, rows: int, tokens: int) -> float:
 def decode_s(
     model: ModelConfig,
     rows: int,
+    samples: int,
     prompt: int,
     tokens: int,
     flops_per_s: float,
@@ -32,7 +33,8 @@ def decode_s(
   """Least seconds to decode so many tokens of each row behind a prompt.
 
   For each token the longer of two times: of its operations, and of reading all
-  weights once and the keys and values of all rows, float32.
+  weights once and the keys and values of all rows, those of a prompt once for
+  its samples, float32.
   """
   D, V = model.width, model.vocab_size
   weights = arithmetic.block_weights(model) + D * V
@@ -40,7 +42,7 @@ def decode_s(
   seconds = 0.0
   for seen in range(prompt + 1, prompt + tokens + 1):
     flops = rows * (2 * weights + pair * seen)
-    cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * seen
-    seconds += max(flops / flops_per_s,
-                   4 * (weights + rows * cache) / bytes_per_s)
+    slots = rows * (seen - prompt) + rows // samples * prompt
+    cache = 2 * model.num_layers * model.num_kv_heads * model.head_dim * slots
+    seconds += max(flops / flops_per_s, 4 * (weights + cache) / bytes_per_s)
   return seconds

@@ -26,10 +26,11 @@ def test_prefill_counts_weights_and_causal_pairs():
 
 def test_decode_is_bound_by_operations_where_memory_is_fast():
   flops = sum(3 * (2 * (WEIGHTS + 800) + 64 * seen) for seen in (11, 12))
-  assert bounds.decode_s(MODEL, 3, 10, 2, 1.0, 1e30) == pytest.approx(flops)
+  assert bounds.decode_s(MODEL, 3, 3, 10, 2, 1.0, 1e30) == pytest.approx(flops)
 
 
 def test_decode_is_bound_by_memory_where_operations_are_fast():
-  # Keys and values: 2 x 2 layers x 1 head x 4, of 3 rows.
-  read = sum(4 * (WEIGHTS + 800 + 3 * 16 * seen) for seen in (11, 12))
-  assert bounds.decode_s(MODEL, 3, 10, 2, 1e30, 1.0) == pytest.approx(read)
+  # Keys and values: 2 x 2 layers x 1 head x 4, of 6 rows and of two prompts of
+  # 10 slots.
+  read = sum(4 * (WEIGHTS + 800 + 16 * (6 * own + 2 * 10)) for own in (1, 2))
+  assert bounds.decode_s(MODEL, 6, 3, 10, 2, 1e30, 1.0) == pytest.approx(read)
