@@ -177,7 +177,7 @@ def plain(
   q = q_BTNH.reshape(B, T, K, N // K, H)
   scores = _scores(held_lib.there(held, q), k_BKSH)
   if prompt is not None:
-    # As samples [M, B / M], of which a product has all.
+    # Of all rows, held or not: one product has those of a prompt.
     of_prompt = _prompt_scores(q, prompt[0])
     scores = jnp.concatenate(
         [held_lib.there(held, of_prompt), scores], axis=-1)
@@ -186,13 +186,15 @@ def plain(
   weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
   # In the order of the operands: in another XLA's CPU backend makes of it a
   # product that is 3 times as slow, and 40 times with a single query.
-  mix = lambda weights, v: jnp.einsum('bkgts,bksh->bkgth', weights, v)
+  mix = functools.partial(jnp.einsum, 'bkgts,bksh->bkgth')
   if prompt is None:
     mixed = held_lib.back(held, mix(weights, v_BKSH))
   else:
     P = prompt[1].shape[2]
-    mixed = held_lib.back(held, mix(weights[..., P:], v_BKSH))
-    mixed += _mixed_of_prompt(held_lib.back(held, weights[..., :P]), prompt[1])
+    own = mix(weights[..., P:], v_BKSH, preferred_element_type=jnp.float32)
+    mixed = held_lib.back(held, own) + _mixed_of_prompt(
+        held_lib.back(held, weights[..., :P]), prompt[1])
+    mixed = mixed.astype(v_BKSH.dtype)  # Rounded once, as without a prompt.
   return mixed.transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
 
 
@@ -211,9 +213,9 @@ def _prompt_scores(q_BTKGH, k_MKPH):
 
 
 def _mixed_of_prompt(weights_BKGTP, v_MKPH):
-  """[B, K, G, T, H]."""
+  """[B, K, G, T, H], float32."""
   mixed = jnp.einsum('mkqp,mkph->mkqh', _together(weights_BKGTP, len(v_MKPH)),
-                     v_MKPH)
+                     v_MKPH, preferred_element_type=jnp.float32)
   return _apart(mixed, weights_BKGTP)
 
 

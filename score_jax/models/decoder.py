@@ -304,8 +304,11 @@ def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache=None,
 
 
 def _views(config, positions_BT, valid_BS, slot, held, branches):
-  """From a layer, its index a number or traced, and its prompts' keys and
-  values, if they stand alone, to its `layers.View`."""
+  """From a layer to its `layers.View`.
+
+  A layer is its index, a number or traced, and the keys and values of prompts
+  that have a cache of their own, or None.
+  """
   if branches is None:
     attend = attention.attend_fn(config, positions_BT, valid_BS, slot, held)
   else:

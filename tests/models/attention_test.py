@@ -148,6 +148,22 @@ def test_samples_attend_to_one_prompt_as_to_their_own(T, P, S, window, live):
   np.testing.assert_allclose(found[rows], expected[rows], atol=5e-6)
 
 
+def test_what_prompt_and_row_add_is_rounded_once():
+  config = _config(dtype='bfloat16')
+  q, k, v = (x.astype(jnp.bfloat16) for x in _inputs(64, 40)[:3])
+  q, mask = q[:, -1:], jnp.ones((64, 1, 40), bool)
+  prompt = k[::8, :, :20], v[::8, :, :20]
+  whole = (jnp.concatenate([jnp.repeat(x, 8, axis=0), own[:, :, 20:]], axis=2)
+           for x, own in zip(prompt, (k, v)))
+  expected = attention.plain(config, q, *whole, mask)
+  found = attention.plain(config, q, k[:, :, 20:], v[:, :, 20:], mask,
+                          prompt=prompt)
+  assert found.dtype == jnp.bfloat16
+  # A sum in another order may be on the other side; each part rounded by
+  # itself would make many of them differ.
+  assert np.mean(found != expected) < 0.01
+
+
 def test_rows_of_padding_alone_are_finite():
   valid = jnp.zeros((2, 12), bool)
   given = _inputs(2, 12)
