@@ -32,6 +32,6 @@ def test_a_trace_shows_grading_beside_programs(tmp_path, monkeypatch):
     [step] = idle.steps_of(path)
     assert step.graded_ns > 5e7
     hidden[parts] = step.hidden_ns / step.graded_ns
-  # With one part there is nothing to sample while it is graded; with four, three
-  # of them are graded beside the sampling of those that follow.
+  # While the only part is graded there is nothing to sample; of four, three are
+  # graded beside the sampling of those that follow.
   assert hidden[1] < 0.02 < hidden[4], hidden
