@@ -108,10 +108,10 @@ def main():
       'update': [arithmetic.update_flops(side.config, layout, together) / s / r
                  for s, r in zip(took['update'], rate)],
       'decode': [
-          bounds.decode_s(model, rows, work.samples, layout.prompt, length,
-                          *rates) / (long - short)
-          for *rates, long, short in zip(narrow_rate, bandwidth, took['long'],
-                                         took['short'])]}
+          bounds.decode_s(model, rows, work.samples, layout.prompt, length, r,
+                          b) / (long - short)
+          for r, b, long, short in zip(narrow_rate, bandwidth, took['long'],
+                                       took['short'])]}
   for name, values in shares.items():
     print(f'{name}: {numbers.spread([100 * v for v in values])} % of it')
 

@@ -56,6 +56,12 @@ class Workload:
     """The prompt of each row, problem-major."""
     return [ids for ids in self.prompts for _ in range(self.samples)]
 
+  def slots_together(self) -> int:
+    """Of a problem's samples in an update, which have one prompt in common."""
+    splices = (len(self.attempt_tokens) - 1) * (1 + len(self.instruction))
+    own = sum(self.attempt_tokens) + splices
+    return len(self.prompts[0]) + self.samples * own
+
   def next_prompt(self, prompt: list[int], attempt: list[int]) -> list[int]:
     """All that stands before the attempt behind `attempt`."""
     closed = attempt if self.has_ended(attempt) else [

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import bounds
 from benchmarks import serve
 from benchmarks import workload as workload_lib
 from score_jax import actor
@@ -105,6 +106,16 @@ class Ours:
         self.state, self.reference, batch)
     return {'loss': float(metrics['loss'])}
 
+  def products(self) -> dict:
+    """Those of a layer with its weights, and of their gradients, in turn."""
+    rows = self.work.slots_together()
+    shapes = bounds.products(self.model)
+    for ins, outs in shapes:
+      x, w, dy = map(_drawn, ((rows, ins), (ins, outs), (rows, outs)))
+      for product in _PRODUCTS:
+        product(x, w, dy).block_until_ready()
+    return {'flops': 6 * rows * sum(ins * outs for ins, outs in shapes)}
+
   def _sample(self, seed, greedy):
     prompts = np.array(self.work.prompts, np.int32)
     rows = np.arange(len(prompts) * self.work.samples, dtype=np.int32)
@@ -143,6 +154,16 @@ class Ours:
         np.array(self.work.credit, np.float32))
     return types.TrainBatch(
         *(sharding.put_rows(x, self.mesh) for x in arrays), self.layout)
+
+
+_PRODUCTS = tuple(map(jax.jit, (
+    lambda x, w, dy: x @ w, lambda x, w, dy: dy @ w.T,
+    lambda x, w, dy: x.T @ dy)))
+
+
+@functools.cache
+def _drawn(shape):
+  return jax.random.normal(jax.random.key(0), shape)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

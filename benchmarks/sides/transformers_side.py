@@ -1,5 +1,7 @@
 """Hugging Face transformers: `generate` once for each attempt."""
 
+import functools
+
 import torch
 import transformers
 
@@ -44,6 +46,20 @@ class Transformers:
     return {'logp': [row[mask].tolist()
                      for row, mask in zip(logp, learned_BC.bool())]}
 
+  @torch.no_grad()
+  def products(self) -> dict:
+    """Those of a layer with its weights, and of their gradients, in turn."""
+    rows, flops = self.work.slots_together(), 0
+    for module in self.model.model.layers[0].modules():
+      if isinstance(module, torch.nn.Linear):
+        outs, ins = module.weight.shape
+        x, dy = _drawn(rows, ins), _drawn(rows, outs)
+        for product in (lambda x, w, dy: x @ w.T, lambda x, w, dy: dy @ w,
+                        lambda x, w, dy: dy.T @ x):
+          product(x, module.weight, dy)
+        flops += 6 * rows * ins * outs
+    return {'flops': flops}
+
   def learned(self) -> tuple[torch.Tensor, ...]:
     """Prompts [B, P], all behind them [B, C], and where an attempt stands."""
     between = [self.work.stop_ids[0], *self.work.instruction]
@@ -70,6 +86,11 @@ class Transformers:
         do_sample=not greedy, eos_token_id=self.work.ending or None,
         pad_token_id=workload_lib.PAD, **settings)
     return [self.work.cut(row) for row in found[:, longest:].tolist()]
+
+
+@functools.cache
+def _drawn(*shape):
+  return torch.randn(shape)
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ _MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
 _PARTS, _PART = 4, 48  # At most, and least queries of each.
 
 # (is_global, q_BTNH, k_BKSH, v_BKSH) -> mixed_BTNH; `is_global` may be traced.
-# With a cache also `prompt=`, see `plain`.
+# What attends plainly takes `prompt=` too, see `plain`.
 Attend = Callable[..., jax.Array]
 
 
@@ -220,7 +220,10 @@ def _mixed_of_prompt(weights_BKGTP, v_MKPH):
 
 
 def _together(x_BKGTX, M):
-  """[M, K, B / M * G * T, X]: the rows of each prompt as one."""
+  """[M, K, B / M * G * T, X]: the rows of each prompt as one.
+
+  By hand, since XLA's CPU backend copies more of what einsum makes of it.
+  """
   B, K, G, T, X = x_BKGTX.shape
   return x_BKGTX.reshape(M, B // M, K, G * T, X).swapaxes(1, 2).reshape(
       M, K, -1, X)

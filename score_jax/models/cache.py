@@ -21,17 +21,19 @@ def empty(
     config: config_lib.ModelConfig, blocks: Any, rows: int, slots: int
 ) -> Any:
   """A cache without anything in it, in the form that fits `blocks`."""
-  batch, kv_heads, H = rows, config.num_kv_heads, config.head_dim
-
-  def zeros(*shape):
-    names = ('layers', 'batch', 'kv_heads', None, None)[-len(shape) :]
-    return sharding.constrain(jnp.zeros(shape, config.dtype), *names)
-
+  K, H = config.num_kv_heads, config.head_dim
+  zeros = lambda *shape: laid_out(jnp.zeros(shape, config.dtype))
   if isinstance(blocks, tuple):
-    return tuple((zeros(batch, kv_heads, H, slots),
-                  zeros(batch, kv_heads, slots, H)) for _ in blocks)
-  zero = zeros(config.num_layers, batch, kv_heads, slots, H)
+    return tuple((zeros(rows, K, H, slots), zeros(rows, K, slots, H))
+                 for _ in blocks)
+  zero = zeros(config.num_layers, rows, K, slots, H)
   return (zero, zero)
+
+
+def laid_out(x: jax.Array) -> jax.Array:
+  """Keys or values, of a layer or of all, where a mesh has them."""
+  names = ('layers', 'batch', 'kv_heads', None, None)
+  return sharding.constrain(x, *names[-x.ndim :])
 
 
 def slot_axes(cache: Any) -> Any:

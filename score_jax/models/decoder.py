@@ -224,8 +224,9 @@ def forward(
       the tokens are the whole sequence.
     slot: first slot of the tokens.
     held: the rows that the cache has; None for all.
-    prompts: the cache of the prompts, each that of as many rows, which are
-      neighbours; `cache` has the slots after it then.
+    prompts: a cache of M prompts of P slots, of which number m is that of rows
+      m * B / M to (m + 1) * B / M. Then `cache` begins with slot P, but `slot`
+      and `valid_BS` count the prompt too. With a cache only.
 
   Returns:
     The final hidden states [B, T, D] (float, `config.dtype`), and the cache
@@ -297,9 +298,9 @@ def _forward(config, params, tokens_BT, positions_BT, valid_BS, cache=None,
       x, new = block(x, view_of(index, prompt), keep)
       return sharding.constrain(x, 'batch', None, None), new
 
-  first = cache_lib.slots(prompts)
   x, cache = _through_layers(
-      config, layer, params['blocks'], prompts, x, cache, slot - first)
+      config, layer, params['blocks'], prompts, x, cache,
+      slot - cache_lib.slots(prompts))
   return nnx.merge(graphs['final_norm'], params['final_norm'])(x), cache
 
 
@@ -321,6 +322,7 @@ def _views(config, positions_BT, valid_BS, slot, held, branches):
   def of_layer(index, prompt):
     is_global = (config.global_every == 1
                  or (index + 1) % config.global_every == 0)
+    # The same to begin with where all layers are global.
     choose = lambda a, b: a if a is b else jnp.where(is_global, a, b)
     more = {} if prompt is None else {'prompt': prompt}
     return layers.View(*map(choose, far, near),

@@ -1,9 +1,9 @@
 """A cache of some of the rows: those that still decode.
 
-Keys and values of rows that have ended need not be read. All else of a layer
-goes on with every row: a product with weights costs about the same with fewer
-rows, and its last bits depend on how many there are, those of a row's
-attention do not.
+Keys and values of rows that have ended need not be read, but those of prompts,
+which live rows share with them. All else of a layer goes on with every row: a
+product with weights costs about the same with fewer rows, and its last bits
+depend on how many there are, those of a row's attention do not.
 """
 
 import functools
@@ -64,7 +64,7 @@ def pick(x: jax.Array, index_WN: jax.Array, axis: int = 0) -> jax.Array:
 def cache_of(whole: Any, held: Held) -> Any:
   """Keys and values of the rows that are held."""
   return jax.tree.map(
-      lambda x: _laid_out(pick(x, held.there_WN, x.ndim - 4)), whole)
+      lambda x: cache_lib.laid_out(pick(x, held.there_WN, x.ndim - 4)), whole)
 
 
 def put_back(whole: Any, cache: Any, held: Held, start: int, stop: int) -> Any:
@@ -80,7 +80,7 @@ def put_back(whole: Any, cache: Any, held: Held, start: int, stop: int) -> Any:
       place = (slice(None),) * axis + (index, *behind)
       return old.at[place].set(new[(..., *behind)], unique_indices=True)
 
-    return _laid_out(_by_part(of_part, axis)(old, held.there_WN, new))
+    return cache_lib.laid_out(_by_part(of_part, axis)(old, held.there_WN, new))
 
   return jax.tree.map(put, whole, cache, cache_lib.slot_axes(whole))
 
@@ -96,8 +96,3 @@ def _by_part(function, axis):
     return found.reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
 
   return of_all
-
-
-def _laid_out(x):
-  names = ('layers', 'batch', 'kv_heads', None, None)
-  return sharding.constrain(x, *names[-x.ndim :])

@@ -79,7 +79,8 @@ def decode_attempt(
   also the last, has been read into the cache by then.
 
   Rows that have ended are carried along, but when half of them have, their keys
-  and values are no longer read (see `_fewer`); samples do not depend on it.
+  and values behind the prompt are no longer read (see `_fewer`); samples do not
+  depend on it.
 
   Args:
     config: the model.

@@ -49,3 +49,10 @@ def test_a_whole_step_learns_from_what_it_sampled(side):
   step = int(side.state.step)
   assert np.isfinite(side.step(seed=3)['loss'])
   assert int(side.state.step) == step + 1
+
+
+def test_products_are_those_of_a_layer_forwards_and_backwards(side):
+  # 6 slots of a prompt, and of two samples 4, 3 and 2 + 1 between them. Query
+  # and out 128 x 128, key and value 128 x 64, the MLP three of 128 x 384.
+  weights = 2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 384
+  assert side.products() == {'flops': 3 * 2 * (6 + 2 * (7 + 3)) * weights}
