@@ -52,6 +52,7 @@ def test_the_factored_baseline_has_less_variance_where_there_is_a_bonus():
   assert '| 10 | 4 |' in baseline_variance.table()
 
 
+@pytest.mark.slow
 def test_of_a_run_at_the_weights_of_a_stage(tmp_path):
   run = tiny_run.start(tmp_path, tiny_run.config(
       'score', stage1={'steps': 1}, stage2={'steps': 1}))

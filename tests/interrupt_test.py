@@ -58,6 +58,7 @@ def test_sigterm_saves_and_the_same_command_goes_on(start, tmp_path, finished):
           == (finished / 'metrics.jsonl').read_bytes())
 
 
+@pytest.mark.slow
 def test_killed_between_and_inside_of_writes(start, tmp_path, finished):
   for fault in (
       ('problem_set', 1), ('metrics.jsonl$', 3), (r'base/4\..*META', 1),
@@ -69,6 +70,7 @@ def test_killed_between_and_inside_of_writes(start, tmp_path, finished):
   same_run.check(tmp_path, finished)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_loses_nothing(start, tmp_path, finished):
   ended = start(door.Fault('metrics.jsonl$', 6))  # Stage I, step 2.
   assert ended.code == 2

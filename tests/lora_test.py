@@ -169,6 +169,7 @@ def _finished(tmp_path_factory):
   return run, seen
 
 
+@pytest.mark.slow
 def test_the_base_stays_one_and_the_same(finished):
   run, seen = finished
   base = pipeline_test._params(run, 'base')
@@ -179,6 +180,7 @@ def test_the_base_stays_one_and_the_same(finished):
     assert not trains or kernels == 2
 
 
+@pytest.mark.slow
 def test_checkpoints_hold_adapters_alone(finished):
   run, _ = finished
   expected = decoder.trained(
@@ -197,6 +199,7 @@ def test_checkpoints_hold_adapters_alone(finished):
     assert all((x != 0).any() for x in jax.tree.leaves(saved))
 
 
+@pytest.mark.slow
 def test_stage_1_starts_at_the_reference_and_stage_2_at_stage_1(finished):
   run, _ = finished
   rows = {(r['stage'], r['step']): r for r in pipeline_test._lines(
@@ -206,6 +209,7 @@ def test_stage_1_starts_at_the_reference_and_stage_2_at_stage_1(finished):
     assert rows['stage2', 1][name] > rows['stage1', 2][name] > 1e-4
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path,
                                                   monkeypatch):
   whole, _ = finished
@@ -230,6 +234,7 @@ def test_stopped_and_resumed_equals_never_stopped(finished, tmp_path,
                  pipeline_test._params(whole, stage))
 
 
+@pytest.mark.slow
 def test_evaluation_alone_and_a_second_start(finished):
   run, _ = finished
   path = run.folder / 'results.json'
@@ -242,6 +247,7 @@ def test_evaluation_alone_and_a_second_start(finished):
   assert json.loads(path.read_text())['stages'] == before['stages']
 
 
+@pytest.mark.slow
 def test_adapters_can_come_from_another_run(finished, tmp_path):
   whole, _ = finished
   source = str(whole.folder / 'checkpoints' / 'stage1')

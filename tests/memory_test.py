@@ -124,6 +124,7 @@ def test_costs_by_hand():
       sampler=2 * 4, step=half + 56, sampling=half + 24, host=24)
 
 
+@pytest.mark.slow
 def test_a_plain_stage_keeps_the_base_and_no_more(plain):
   _, seen = plain
   # Gate and up: of the policy, the reference, two moments and, whole along
@@ -153,6 +154,7 @@ def test_a_reference_in_bfloat16_beside_a_policy_from_the_base_in_full(
   assert [(wide, half) for _, wide, half in seen] == [(8, 2)] * 2
 
 
+@pytest.mark.slow
 def test_offloaded_is_the_same_to_the_bit(plain, tmp_path, monkeypatch):
   whole, _ = plain
   config = _config(stage='stage2', memory__offload=('reference', 'optimizer'))

@@ -42,6 +42,7 @@ def _whole(tmp_path_factory):
   return run, drawn, batches
 
 
+@pytest.mark.slow
 def test_half_of_the_first_attempts_are_the_bases(whole):
   run, drawn, _ = whole
   base = tiny_run.params(run, 'base')
@@ -57,6 +58,7 @@ def test_half_of_the_first_attempts_are_the_bases(whole):
       jax.tree.map(np.testing.assert_array_equal, mine, own[step])
 
 
+@pytest.mark.slow
 def test_the_loss_does_not_see_the_bases_attempts(whole):
   run, _, batches = whole
   layout = run.actor.conversation.longest
@@ -69,6 +71,7 @@ def test_the_loss_does_not_see_the_bases_attempts(whole):
     assert (batch.attempt_BS[:, layout.starts[1]] == 2).all()
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_never_stopped(whole, tmp_path, monkeypatch):
   whole, *_ = whole
   tiny_run.train_stopping_after(tiny_run.start(tmp_path, whole.config), 4,

@@ -133,6 +133,7 @@ def _agree(one, two):
       np.testing.assert_array_equal(mine[name], theirs[name])
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
   # Sampled in parts, each graded by both; saved by both; and process 1 would
   # be killed by the first file outside of checkpoints that it opens to write.

@@ -36,6 +36,7 @@ def _runs(folder: pathlib.Path):
       for path in folder.glob('cells/*/*/metrics.jsonl')}
 
 
+@pytest.mark.slow
 def test_base_and_stage_1_are_trained_once_a_seed(whole):
   folder, ended = whole
   assert set(_runs(folder)) == {
@@ -48,6 +49,7 @@ def test_base_and_stage_1_are_trained_once_a_seed(whole):
   assert '  no_stage1: stage1.steps 0, stage2.steps 6\n' in ended.out
 
 
+@pytest.mark.slow
 def test_a_cell_is_what_its_config_comes_to_alone(whole, tmp_path):
   folder, _ = whole
   ended = door.call(
@@ -59,6 +61,7 @@ def test_a_cell_is_what_its_config_comes_to_alone(whole, tmp_path):
     assert (tmp_path / name).read_bytes() == (cell / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_and_stopped_it_goes_on_as_if_nothing_had_been(whole, tmp_path):
   folder, _ = whole
   shutil.copytree(folder / 'cells', tmp_path / 'cells')
@@ -87,6 +90,7 @@ def test_killed_and_stopped_it_goes_on_as_if_nothing_had_been(whole, tmp_path):
     assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_processes_share_the_seeds_and_the_last_writes_the_whole_table(
     whole, tmp_path):
   folder, _ = whole

@@ -23,6 +23,7 @@ def _rows(folder):
           for line in (folder / 'metrics.jsonl').read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_each_stage_is_held_against_its_own_reference(whole):
   run, _ = whole
   rows = {(row['stage'], row['step']): row for row in _rows(run.folder)}
@@ -35,6 +36,7 @@ def test_each_stage_is_held_against_its_own_reference(whole):
   assert 'kl_t3' in rows['stage1b', 1] and 'kl_t3' not in rows['stage1', 1]
 
 
+@pytest.mark.slow
 def test_each_stage_is_evaluated_with_all_attempts(whole):
   _, results = whole
   assert list(results['stages']) == ['base', 'stage1', 'stage1b', 'stage2']
@@ -44,6 +46,7 @@ def test_each_stage_is_evaluated_with_all_attempts(whole):
     assert found['accuracy'][2] == found['accuracy_t2']
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_equals_never_stopped(whole, tmp_path, monkeypatch):
   whole, _ = whole
   # After the first step of Stage I(b), whose reference has to come back.
