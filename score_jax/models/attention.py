@@ -220,10 +220,7 @@ def _mixed_of_prompt(weights_BKGTP, v_MKPH):
 
 
 def _together(x_BKGTX, M):
-  """[M, K, B / M * G * T, X]: the rows of each prompt as one.
-
-  By hand, since XLA's CPU backend copies more of what einsum makes of it.
-  """
+  """[M, K, B / M * G * T, X]: the rows of each prompt as one."""
   B, K, G, T, X = x_BKGTX.shape
   return x_BKGTX.reshape(M, B // M, K, G * T, X).swapaxes(1, 2).reshape(
       M, K, -1, X)
