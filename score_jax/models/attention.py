@@ -174,64 +174,52 @@ def plain(
   """
   B, T, N, H = q_BTNH.shape
   K = k_BKSH.shape[1]
-  q = q_BTNH.reshape(B, T, K, N // K, H)
-  scores = _scores(held_lib.there(held, q), k_BKSH)
+  # Heads that share a key are queries side by side: gradients of keys contract
+  # one axis, and over two XLA's CPU backend turns the scores around first.
+  q_BKQH = q_BTNH.reshape(B, T, K, N // K, H).transpose(0, 2, 3, 1, 4).reshape(
+      B, K, -1, H)
+  mask_BQS = jnp.tile(mask_BTS, (1, N // K, 1))
+  scores = _scores(held_lib.there(held, q_BKQH), k_BKSH)
   if prompt is not None:
     # Of all rows, held or not: one product has those of a prompt.
-    of_prompt = _prompt_scores(q, prompt[0])
+    of_prompt = _apart(_scores(_together(q_BKQH, len(prompt[0])), prompt[0]), B)
     scores = jnp.concatenate(
         [held_lib.there(held, of_prompt), scores], axis=-1)
   scores = softcap(scores * _scale(config), config.attention_softcap)
-  scores = jnp.where(mask_BTS[:, None, None], scores, _MASKED)
+  scores = jnp.where(mask_BQS[:, None], scores, _MASKED)
   weights = jax.nn.softmax(scores, axis=-1).astype(v_BKSH.dtype)
   # In the order of the operands: in another XLA's CPU backend makes of it a
   # product that is 3 times as slow, and 40 times with a single query.
-  mix = functools.partial(jnp.einsum, 'bkgts,bksh->bkgth')
+  mix = functools.partial(jnp.einsum, 'bkqs,bksh->bkqh')
   if prompt is None:
     mixed = held_lib.back(held, mix(weights, v_BKSH))
   else:
-    P = prompt[1].shape[2]
-    own = mix(weights[..., P:], v_BKSH, preferred_element_type=jnp.float32)
-    mixed = held_lib.back(held, own) + _mixed_of_prompt(
-        held_lib.back(held, weights[..., :P]), prompt[1])
+    M, _, P, _ = prompt[1].shape
+    mix = functools.partial(mix, preferred_element_type=jnp.float32)
+    of_prompt = mix(
+        _together(held_lib.back(held, weights[..., :P]), M), prompt[1])
+    mixed = held_lib.back(held, mix(weights[..., P:], v_BKSH))
+    mixed += _apart(of_prompt, B)
     mixed = mixed.astype(v_BKSH.dtype)  # Rounded once, as without a prompt.
-  return mixed.transpose(0, 3, 1, 2, 4).reshape(B, T, N, H)
+  return mixed.reshape(B, K, N // K, T, H).transpose(0, 3, 1, 2, 4).reshape(
+      B, T, N, H)
 
 
-def _scores(q_BTKGH, k_BKSH):
-  # In the order of the result: as einsum would have it is slower on CPUs.
-  return jnp.einsum('bkgth,bksh->bkgts', q_BTKGH.transpose(0, 2, 3, 1, 4),
-                    k_BKSH, preferred_element_type=jnp.float32)
+def _scores(q_BKQH, k_BKSH):
+  return jnp.einsum('bkqh,bksh->bkqs', q_BKQH, k_BKSH,
+                    preferred_element_type=jnp.float32)
 
 
-def _prompt_scores(q_BTKGH, k_MKPH):
-  """[B, K, G, T, P], with the queries of all rows of a prompt side by side."""
-  q_BKGTH = q_BTKGH.transpose(0, 2, 3, 1, 4)
-  scores = jnp.einsum('mkqh,mkph->mkqp', _together(q_BKGTH, len(k_MKPH)),
-                      k_MKPH, preferred_element_type=jnp.float32)
-  return _apart(scores, q_BKGTH)
+def _together(x_BKQX, M):
+  """[M, K, B / M * Q, X]: the queries of the rows of each prompt as one."""
+  B, K, Q, X = x_BKQX.shape
+  return x_BKQX.reshape(M, B // M, K, Q, X).swapaxes(1, 2).reshape(M, K, -1, X)
 
 
-def _mixed_of_prompt(weights_BKGTP, v_MKPH):
-  """[B, K, G, T, H], float32."""
-  mixed = jnp.einsum('mkqp,mkph->mkqh', _together(weights_BKGTP, len(v_MKPH)),
-                     v_MKPH, preferred_element_type=jnp.float32)
-  return _apart(mixed, weights_BKGTP)
-
-
-def _together(x_BKGTX, M):
-  """[M, K, B / M * G * T, X]: the rows of each prompt as one."""
-  B, K, G, T, X = x_BKGTX.shape
-  return x_BKGTX.reshape(M, B // M, K, G * T, X).swapaxes(1, 2).reshape(
-      M, K, -1, X)
-
-
-def _apart(x_MKQX, like):
-  """The inverse, of rows as many as those of `like` [B, K, G, T, ...]."""
-  B, K, G, T, _ = like.shape
-  M = len(x_MKQX)
-  return x_MKQX.reshape(M, K, B // M, G * T, -1).swapaxes(1, 2).reshape(
-      B, K, G, T, -1)
+def _apart(x_MKQX, B):
+  """[B, K, Q, X]: the inverse."""
+  M, K, _, X = x_MKQX.shape
+  return x_MKQX.reshape(M, K, B // M, -1, X).swapaxes(1, 2).reshape(B, K, -1, X)
 
 
 def splash(
