@@ -18,41 +18,35 @@ from benchmarks import machine
 from benchmarks import numbers
 from benchmarks import timing
 from score_jax import door
+from score_jax.rl import chunks
 from score_jax.rl import logprobs
 
 
-def loss(statistics_fn, hidden_BTD, head_DV, ref_hidden_BTD, ref_head_DV,
-         tokens_BT):
-  """A sum to which every statistic that has a gradient adds."""
-  stats = statistics_fn(hidden_BTD, head_DV, ref_hidden_BTD, ref_head_DV,
-                        tokens_BT)
-  weight_BT = jnp.sin(tokens_BT.astype(jnp.float32))
-  return jnp.sum(weight_BT * stats.logp + 0.01 * stats.kl), (
-      jnp.sum(stats.entropy))
+def of_tokens(
+    hidden_BTD, head_DV, of_tokens, ref_head_DV=None, behind=()):
+  """A sum to which every statistic that has a gradient adds, as `OfChunk`."""
+  ref_hidden_BTD, tokens_BT, weight_BT = of_tokens
+  stats = logprobs.token_statistics(
+      hidden_BTD, head_DV, ref_hidden_BTD, ref_head_DV, tokens_BT,
+      temperature=1.0)
+  of_tokens_BT = weight_BT * (stats.logp + 0.01 * stats.kl)
+  return jnp.sum(of_tokens_BT), (behind, stats.entropy)
 
 
-def naive(hidden_BTD, head_DV, ref_hidden_BTD, ref_head_DV, tokens_BT):
-  """The statistics from all scores at once."""
-  logp_BTV = jax.nn.log_softmax(hidden_BTD @ head_DV)
-  ref_logp_BTV = jax.lax.stop_gradient(
-      jax.nn.log_softmax(ref_hidden_BTD @ ref_head_DV))
-  p_BTV = jnp.exp(logp_BTV)
-  pick = lambda x: jnp.take_along_axis(x, tokens_BT[..., None], -1)[..., 0]
-  return logprobs.TokenStatistics(
-      pick(logp_BTV), -jnp.sum(p_BTV * logp_BTV, -1), pick(ref_logp_BTV),
-      jnp.sum(p_BTV * (logp_BTV - ref_logp_BTV), -1))
-
-
-def program(statistics_fn):
+def program(loss):
   """Loss and gradients of hidden states and head, jitted."""
-  return jax.jit(jax.value_and_grad(
-      functools.partial(loss, statistics_fn), argnums=(0, 1), has_aux=True))
+  return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+
+
+def naive(*given):
+  """The loss from all scores at once."""
+  loss, (_, entropy_BT) = of_tokens(*given)
+  return loss, entropy_BT
 
 
 def chunked(chunk: int):
-  """The head of `score_jax`."""
-  return functools.partial(logprobs.token_statistics, temperature=1.0,
-                           chunk=chunk)
+  """The loss as `score_jax` takes it."""
+  return functools.partial(chunks.loss, of_tokens, chunk=chunk)
 
 
 def arguments(rows, tokens, width, vocab):
@@ -60,8 +54,10 @@ def arguments(rows, tokens, width, vocab):
   keys = jax.random.split(jax.random.key(0), 5)
   states = lambda key: jax.random.normal(key, (rows, tokens, width))
   head = lambda key: jax.random.normal(key, (width, vocab)) * width**-0.5
-  return (states(keys[0]), head(keys[1]), states(keys[2]), head(keys[3]),
-          jax.random.randint(keys[4], (rows, tokens), 0, vocab))
+  ids_BT = jax.random.randint(keys[4], (rows, tokens), 0, vocab)
+  weight_BT = jnp.sin(ids_BT.astype(jnp.float32))
+  return (states(keys[0]), head(keys[1]), (states(keys[2]), ids_BT, weight_BT),
+          head(keys[3]))
 
 
 def _define():
@@ -73,9 +69,9 @@ def _define():
   flags.DEFINE_multi_integer('chunk', [1, 4, 8], 'Positions at one time.')
 
 
-def _temporaries(statistics_fn, *sizes):
+def _temporaries(loss, *sizes):
   shapes = jax.eval_shape(functools.partial(arguments, *sizes))
-  compiled = program(statistics_fn).lower(*shapes).compile()
+  compiled = program(loss).lower(*shapes).compile()
   return compiled.memory_analysis().temp_size_in_bytes
 
 

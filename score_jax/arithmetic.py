@@ -85,8 +85,8 @@ def update_flops(
   """Of an update's matrix products: two a weight and token, and attention.
 
   Forward, once more where layers are recomputed, and twice backward for the
-  policy; forward for the reference. Scores over the vocabulary are computed
-  again in the backward pass, the reference's too. Attention is counted over
+  policy; forward for the reference. Nothing is recomputed of scores over the
+  vocabulary, see `rl/chunks.py`. Attention is counted over
   causal pairs that are in the window, if any: less than half of what plain
   attention computes.
 
@@ -99,7 +99,7 @@ def update_flops(
   rows = config.rollout.prompts * config.rollout.samples
   passes = (3 if model.remat == 'none' else 4) + 1
   return (passes * _read_flops(model, layout, rows, rows // together)
-          + rows * sum(layout.attempts) * 6 * 2 * model.width
+          + rows * sum(layout.attempts) * 4 * 2 * model.width
           * model.vocab_size)
 
 

@@ -21,6 +21,7 @@ from score_jax import sharding
 from score_jax import types
 from score_jax.models import branches as branches_lib
 from score_jax.models import decoder
+from score_jax.rl import chunks
 from score_jax.rl import logprobs
 from score_jax.rl import objective
 from score_jax.rl import rewards
@@ -91,6 +92,17 @@ def rl_update(
   branches = branches_lib.Branches(layout.prompt, rows_together(
       samples, len(attempt_BT), sharding.ways('batch'), stage.micro_batches))
 
+  def of_chunk(hidden_BCD, head_DV, of_tokens, fixed, behind_BA):
+    ref_hidden_BCD, tokens_BC, attempt_BC = of_tokens
+    ref_head_DV, advantages_BA, normaliser_A = fixed
+    stats = logprobs.token_statistics(
+        hidden_BCD, head_DV, ref_hidden_BCD, ref_head_DV, tokens_BC,
+        temperature=temperature, softcap=model.final_softcap)
+    loss, behind_BA = objective.fused_loss(
+        stats, attempt_BC, advantages_BA, credit.kl_A, normaliser_A, behind_BA,
+        kl=stage.kl, kl_credit=stage.kl_credit)
+    return loss, (behind_BA, stats)
+
   def loss_fn(params, micro):
     policy = decoder.policy(model, reference, params)
     hidden = functools.partial(
@@ -98,17 +110,15 @@ def rl_update(
     with jax.named_scope('policy'):
       of_policy = hidden(model, policy), decoder.head(model, policy)
     with jax.named_scope('reference'):
-      of_reference = (hidden(decoder.without_adapters(model), reference),
-                      decoder.head(model, reference))
+      ref_hidden_BTD = hidden(decoder.without_adapters(model), reference)
+      ref_head_DV = decoder.head(model, reference)
+    attempt_BT = of_attempts(micro.attempt_BS, layout)
     with jax.named_scope('loss'):
-      stats = logprobs.token_statistics(
-          *of_policy, *of_reference, of_attempts(micro.tokens_BS, layout),
-          temperature=temperature, softcap=model.final_softcap,
-          chunk=head_chunk)
-      attempt_BT = of_attempts(micro.attempt_BS, layout)
-      loss = objective.fused_loss(
-          stats, attempt_BT, micro.advantages_BA, credit.kl_A, normaliser_A,
-          kl=stage.kl, kl_credit=stage.kl_credit)
+      loss, stats = chunks.loss(
+          of_chunk, *of_policy,
+          (ref_hidden_BTD, of_attempts(micro.tokens_BS, layout), attempt_BT),
+          (ref_head_DV, micro.advantages_BA, normaliser_A),
+          jnp.zeros(micro.advantages_BA.shape, jnp.float32), chunk=head_chunk)
     sampler_logp_BT = of_attempts(micro.logp_BS, layout)
     return loss, objective.token_sums(stats, attempt_BT, sampler_logp_BT,
                                       attempts)
@@ -174,16 +184,23 @@ def lm_update(
   learned = lambda valid_BS: valid_BS[:, 1:] & valid_BS[:, :-1]
   count = jnp.maximum(jnp.sum(learned(valid_BS), dtype=jnp.float32), 1)
 
+  def of_chunk(hidden_BCD, head_DV, of_tokens, count, nothing):
+    tokens_BC, learned_BC = of_tokens
+    logp_BC = logprobs.token_logps(hidden_BCD, head_DV, tokens_BC,
+                                   softcap=model.final_softcap)
+    loss = -jnp.sum(jnp.where(learned_BC, logp_BC, 0)) / count
+    return loss, (nothing, None)
+
   def loss_fn(params, micro):
     tokens, valid = micro
     with jax.named_scope('policy'):
       hidden_BSD, _ = decoder.forward(model, params, tokens, positions(valid),
                                       valid)
     with jax.named_scope('loss'):
-      logp = logprobs.token_logps(
-          hidden_BSD[:, :-1], decoder.head(model, params), tokens[:, 1:],
-          softcap=model.final_softcap, chunk=head_chunk)
-      return -jnp.sum(jnp.where(learned(valid), logp, 0)) / count, {}
+      loss, _ = chunks.loss(
+          of_chunk, hidden_BSD[:, :-1], decoder.head(model, params),
+          (tokens[:, 1:], learned(valid)), count, chunk=head_chunk)
+    return loss, {}
 
   loss, _, grads = accumulate(loss_fn, state.params,
                               (tokens_BS, valid_BS), micro_batches)

@@ -70,7 +70,7 @@ def test_the_flops_of_an_update_by_hand():
   pairs = slots * (slots + 1) // 2
   forward = 2 * weights * slots + 4 * 2 * 4 * 128 * pairs
   assert arithmetic.update_flops(config) == rows * (
-      5 * forward + 6 * 2 * 256 * 1408 * tokens)
+      5 * forward + 4 * 2 * 256 * 1408 * tokens)
   kept = dataclasses.replace(
       config, model=dataclasses.replace(config.model, remat='none'))
   assert arithmetic.update_flops(config) - arithmetic.update_flops(

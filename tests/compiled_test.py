@@ -76,7 +76,7 @@ _SCOPES = {
                'sampler/attempt_2'},
     _update: {'update/jvp(policy)', 'update/transpose(jvp(policy))',
               'update/jvp(reference)', 'update/jvp(loss)',
-              'update/transpose(jvp(loss))', 'update/optimizer'},
+              'update/optimizer'},
 }
 
 

@@ -52,7 +52,8 @@ def _all_logps(config, tree, rollout, temperature):
       decoder.logits(config, hidden, decoder.head(config, tree)) / temperature))
 
 
-def test_loss_and_metrics_by_hand():
+@pytest.mark.parametrize('kl_credit', ['token', 'sequence'])
+def test_loss_and_metrics_by_hand(kl_credit):
   # An untied head, two weights of the KL, and no setting at its default.
   config = testing.model_config(tied_head=False, rope_base=100.0)
   tree, reference = (testing.params(config, seed) for seed in (0, 1))
@@ -61,7 +62,7 @@ def test_loss_and_metrics_by_hand():
   batch = dataclasses.replace(batch, logp_BS=batch.logp_BS - 0.5)
   state, metrics = jax.jit(functools.partial(
       update.rl_update, model=config, optimizer=optax.sgd(1.0),
-      stage=config_lib.StageConfig(kl='k2', kl_credit='token',
+      stage=config_lib.StageConfig(kl='k2', kl_credit=kl_credit,
                                    normalisation='token'),
       credit=rewards.stage1(2, beta1=0.3, beta2=0.7), temperature=0.6,
       head_chunk=4))(_state(tree), reference, batch)
@@ -73,8 +74,12 @@ def test_loss_and_metrics_by_hand():
   for a, beta in ((1, 0.7), (2, 0.3)):
     mask = attempt == a
     credit = np.asarray(batch.advantages_BA)[:, a - 1, None]
-    k2 = 0.5 * (pick(logp) - pick(ref)) ** 2
-    loss += np.mean((-credit * pick(logp) + beta * k2)[mask])
+    log_ratio = pick(logp) - pick(ref)
+    penalty = 0.5 * log_ratio**2
+    if kl_credit == 'sequence':
+      later = np.where(mask, log_ratio, 0)[:, ::-1].cumsum(1)[:, ::-1]
+      penalty += pick(logp) * (later - log_ratio)
+    loss += np.mean((-credit * pick(logp) + beta * penalty)[mask])
     np.testing.assert_allclose(
         metrics[f'kl_t{a}'],
         np.sum((np.exp(logp) * (logp - ref)).sum(-1)[mask]) / 12, rtol=1e-4)

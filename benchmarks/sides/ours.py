@@ -20,6 +20,7 @@ from score_jax import types
 from score_jax import update
 from score_jax import weights
 from score_jax.models import decoder
+from score_jax.rl import chunks
 from score_jax.rl import logprobs
 
 STAGE = 'stage2'
@@ -171,11 +172,13 @@ def _scored(model, chunk, params, batch):
   hidden_BSD, _ = decoder.forward(
       model, params, batch.tokens_BS, update.positions(batch.valid_BS),
       batch.valid_BS)
-  return logprobs.token_logps(
+  _, logp_BT = chunks.loss(
+      lambda hidden, head, tokens, *_: (0.0, ((), logprobs.token_logps(
+          hidden, head, tokens, softcap=model.final_softcap))),
       update.of_attempts(hidden_BSD, batch.layout, shift=-1),
       decoder.head(model, params),
-      update.of_attempts(batch.tokens_BS, batch.layout), chunk=chunk,
-      softcap=model.final_softcap)
+      update.of_attempts(batch.tokens_BS, batch.layout), chunk=chunk)
+  return logp_BT
 
 
 if __name__ == '__main__':

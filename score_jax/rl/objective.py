@@ -37,11 +37,12 @@ def fused_loss(
     advantages_BA: jax.Array,
     kl_A: tuple[float, ...],
     normaliser_A: jax.Array,
+    behind_BA: jax.Array | None = None,
     *,
     kl: str = 'exact',
     kl_credit: str = 'sequence',
-) -> jax.Array:
-  """The loss above, a float32 scalar.
+) -> tuple[jax.Array, jax.Array]:
+  """The loss above, of all tokens or of a chunk of them.
 
   Args:
     stats: of every token.
@@ -49,8 +50,13 @@ def fused_loss(
     advantages_BA: float32 credit; no gradient flows into it.
     kl_A: KL weight of each attempt.
     normaliser_A: float32, what each attempt's sum is divided by (Z_a).
+    behind_BA: float32, the KL of the tokens behind the chunk; None for zeros.
     kl: 'exact' or 'k2'.
     kl_credit: 'sequence' or 'token'.
+
+  Returns:
+    The loss, a float32 scalar, and `behind_BA` with the chunk's own KL: what
+    the chunk before it is given.
   """
   advantages_BA = jax.lax.stop_gradient(advantages_BA)
   log_ratio_BT = stats.logp - stats.ref_logp
@@ -58,17 +64,21 @@ def fused_loss(
     kl_BT, later_kl_BT = stats.kl, stats.kl
   else:
     kl_BT, later_kl_BT = 0.5 * jnp.square(log_ratio_BT), log_ratio_BT
-  loss = jnp.float32(0)
+  if behind_BA is None:
+    behind_BA = jnp.zeros(advantages_BA.shape, jnp.float32)
+  loss, own = jnp.float32(0), []
   for a, kl_weight in enumerate(kl_A):
     mask_BT = (attempt_BT == a + 1).astype(jnp.float32)
     policy = -jnp.sum(advantages_BA[:, a, None] * mask_BT * stats.logp)
     penalty_BT = kl_BT
+    of_attempt_BT = jax.lax.stop_gradient(later_kl_BT) * mask_BT
+    own.append(jnp.sum(of_attempt_BT, axis=1))
     if kl_credit == 'sequence':
-      later_BT = _sum_of_later(later_kl_BT * mask_BT)
-      penalty_BT += stats.logp * jax.lax.stop_gradient(later_BT)
+      later_BT = _sum_of_later(of_attempt_BT) + behind_BA[:, a, None]
+      penalty_BT += stats.logp * later_BT
     penalty = kl_weight * jnp.sum(mask_BT * penalty_BT)
     loss += (policy + penalty) / normaliser_A[a]
-  return loss
+  return loss, behind_BA + jnp.stack(own, axis=1)
 
 
 def normalisers(attempt_BT: jax.Array, attempts: int, kind: str) -> jax.Array:

@@ -1,7 +1,6 @@
-"""The chunked head against float64 NumPy, and the buffers it compiles to."""
+"""Statistics of tokens against float64 NumPy."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
@@ -39,12 +38,11 @@ def _reference(hidden, head, ref_hidden, ref_head, tokens, temperature,
                                   (p * (logp - ref)).sum(-1))
 
 
-@pytest.mark.parametrize('chunk', [1, 4, 11, 64])
 @pytest.mark.parametrize('temperature', [1.0, 0.7])
-def test_equals_float64_numpy(chunk, temperature):
+def test_equals_float64_numpy(temperature):
   arrays = _arrays()
   got = jax.jit(functools.partial(
-      logprobs.token_statistics, temperature=temperature, chunk=chunk))(*arrays)
+      logprobs.token_statistics, temperature=temperature))(*arrays)
   expected = _reference(*arrays, temperature)
   for name in got._fields:
     # Float32 scores of order 10: their rounding is about 1e-6 of that.
@@ -57,8 +55,7 @@ def test_softcapped_scores_equal_float64_numpy(temperature):
   # Scores of order 3 under a cap of 2: most are bent.
   arrays = _arrays()
   of = lambda **softcap: jax.jit(functools.partial(
-      logprobs.token_statistics, temperature=temperature, chunk=4, **softcap))(
-          *arrays)
+      logprobs.token_statistics, temperature=temperature, **softcap))(*arrays)
   got, plain = of(softcap=2.0), of()
   expected = _reference(*arrays, temperature, softcap=2.0)
   for name in got._fields:
@@ -67,7 +64,7 @@ def test_softcapped_scores_equal_float64_numpy(temperature):
     assert np.abs(getattr(got, name) - getattr(plain, name)).max() > 0.1
   hidden, head, _, _, tokens = arrays
   np.testing.assert_allclose(
-      logprobs.token_logps(hidden, head, tokens, chunk=5, softcap=2.0),
+      logprobs.token_logps(hidden, head, tokens, softcap=2.0),
       _reference(*arrays, 1.0, softcap=2.0).logp, atol=2e-5)
 
 
@@ -76,7 +73,7 @@ def test_gradient_through_the_softcap_by_hand():
   hidden, head, _, _, tokens = _arrays()
   cap = 2.0
   got = jax.grad(lambda head: jnp.sum(logprobs.token_logps(
-      hidden, head, tokens, chunk=4, softcap=cap)))(head)
+      hidden, head, tokens, softcap=cap)))(head)
   bent = np.tanh(hidden.astype(np.float64) @ head / cap)
   p = np.exp(cap * bent)
   p /= p.sum(-1, keepdims=True)
@@ -89,8 +86,7 @@ def test_bfloat16_states_are_scored_in_float32():
   hidden, head, ref_hidden, ref_head, tokens = _arrays()
   half = lambda x: x.astype(jnp.bfloat16)
   got = logprobs.token_statistics(
-      half(hidden), head, half(ref_hidden), ref_head, tokens, temperature=1.0,
-      chunk=4)
+      half(hidden), head, half(ref_hidden), ref_head, tokens, temperature=1.0)
   expected = _reference(*(np.asarray(half(x), np.float64) for x in (
       hidden, head, ref_hidden, ref_head)), tokens, 1.0)
   for name in got._fields:
@@ -100,23 +96,9 @@ def test_bfloat16_states_are_scored_in_float32():
 
 def test_kl_is_zero_between_equals_and_positive_between_others():
   hidden, head, other, _, tokens = _arrays()
-  of = functools.partial(logprobs.token_statistics, temperature=1.0, chunk=4)
+  of = functools.partial(logprobs.token_statistics, temperature=1.0)
   np.testing.assert_array_equal(of(hidden, head, hidden, head, tokens).kl, 0)
   assert np.all(of(hidden, head, other, head, tokens).kl > 0)
-
-
-def test_chunks_do_not_change_the_gradient():
-  arrays = _arrays()
-
-  def total(hidden, head, chunk):
-    stats = logprobs.token_statistics(
-        hidden, head, *arrays[2:], temperature=1.0, chunk=chunk)
-    return jnp.sum(stats.logp) + jnp.sum(stats.kl) + jnp.sum(stats.entropy)
-
-  whole = jax.grad(total, argnums=(0, 1))(*arrays[:2], 64)
-  parts = jax.grad(total, argnums=(0, 1))(*arrays[:2], 3)
-  for a, b in zip(parts, whole):
-    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_no_gradient_into_the_reference():
@@ -124,37 +106,15 @@ def test_no_gradient_into_the_reference():
 
   def total(ref_hidden, ref_head):
     return jnp.sum(logprobs.token_statistics(
-        hidden, head, ref_hidden, ref_head, tokens, temperature=1.0,
-        chunk=4).kl)
+        hidden, head, ref_hidden, ref_head, tokens, temperature=1.0).kl)
 
   for grad in jax.grad(total, argnums=(0, 1))(ref_hidden, ref_head):
     np.testing.assert_array_equal(grad, 0)
 
 
-def test_nothing_as_large_as_all_scores_is_compiled():
-  arrays = _arrays()
-
-  def loss(hidden, head, chunk):
-    stats = logprobs.token_statistics(
-        hidden, head, *arrays[2:], temperature=1.0, chunk=chunk)
-    return jnp.sum(stats.logp + stats.kl)
-
-  def largest_with_vocabulary(chunk):
-    grad = jax.jit(jax.grad(functools.partial(loss, chunk=chunk), (0, 1)))
-    text = grad.lower(*arrays[:2]).compile().as_text()
-    shapes = re.findall(r'[fsu]\d+\[([\d,]+)\]', text)
-    sizes = [np.array(shape.split(','), int) for shape in shapes]
-    return max(np.prod(size) for size in sizes if V in size)
-
-  # The head itself is D * V; scores of one chunk of 2 are 2 * B * V.
-  assert largest_with_vocabulary(2) == D * V
-  assert largest_with_vocabulary(T) == B * T * V  # What it would be.
-
-
 def test_token_logps_are_those_of_the_policy():
   hidden, head, *_, tokens = _arrays()
   stats = logprobs.token_statistics(hidden, head, hidden, head, tokens,
-                                    temperature=1.0, chunk=4)
+                                    temperature=1.0)
   np.testing.assert_allclose(
-      logprobs.token_logps(hidden, head, tokens, chunk=5), stats.logp,
-      rtol=1e-6)
+      logprobs.token_logps(hidden, head, tokens), stats.logp, rtol=1e-6)

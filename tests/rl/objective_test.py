@@ -25,7 +25,7 @@ def _stats(logp=LOGP_BT, kl=KL_BT):
 def _loss(stats, advantages, kl_A=(0.0, 0.0), **kwargs):
   return objective.fused_loss(
       stats, ATTEMPT_BT, jnp.array([advantages], jnp.float32), kl_A,
-      jnp.ones((2,)), **kwargs)
+      jnp.ones((2,)), **kwargs)[0]
 
 
 def test_policy_term_by_hand():
@@ -45,6 +45,33 @@ def test_kl_term_by_hand():
   # 0.5 * 0.25 + 2 * 0.5 = 1.125.
   loss = _loss(_stats(), (0.0, 0.0), (0.5, 2.0), kl='k2', kl_credit='token')
   np.testing.assert_allclose(loss, 1.125, rtol=1e-6)
+
+
+def test_a_chunk_is_charged_with_what_is_behind_it_by_hand():
+  # Before it is the first token of attempt 1, behind it 0.2 of attempt 1 and
+  # 0.7 of attempt 2: 0.5 * (0.1 - 1.0 * 0.2) = -0.05.
+  cut = lambda x: x[:, :2]
+  loss, behind = objective.fused_loss(
+      jax.tree.map(cut, _stats()), cut(ATTEMPT_BT), jnp.zeros((1, 2)),
+      (0.5, 2.0), jnp.ones((2,)), jnp.array([[0.2, 0.7]]))
+  np.testing.assert_allclose(loss, -0.05, rtol=1e-6)
+  np.testing.assert_allclose(behind, [[0.3, 0.7]], rtol=1e-6)
+
+
+@pytest.mark.parametrize('kl', ['exact', 'k2'])
+@pytest.mark.parametrize('kl_credit', ['sequence', 'token'])
+def test_chunks_from_the_last_to_the_first_add_up(kl, kl_credit):
+  given = jnp.array([[3.0, 5.0]]), (0.5, 2.0), jnp.array([4.0, 2.0])
+  of = lambda part, behind: objective.fused_loss(
+      jax.tree.map(lambda x: x[:, part], _stats()), ATTEMPT_BT[:, part], *given,
+      behind, kl=kl, kl_credit=kl_credit)
+  whole, behind_all = of(slice(None), None)
+  total, behind = 0, None
+  for part in (slice(4, 5), slice(2, 4), slice(0, 2)):
+    loss, behind = of(part, behind)
+    total += loss
+  np.testing.assert_allclose(total, whole, rtol=1e-6)
+  np.testing.assert_allclose(behind, behind_all, rtol=1e-6)
 
 
 @pytest.mark.parametrize('stage', ['stage1', 'stage2'])
@@ -126,7 +153,7 @@ def test_normalisers_by_hand():
 
 def test_normalisers_divide_each_attempt_whole():
   # The two sums by hand above: policy 9 and 3.75, penalty 0.15 and 1.4.
-  loss = objective.fused_loss(
+  loss, _ = objective.fused_loss(
       _stats(), ATTEMPT_BT, jnp.array([[3.0, 5.0]]), (0.5, 2.0),
       jnp.array([4.0, 2.0]), kl_credit='token')
   np.testing.assert_allclose(loss, 9.15 / 4 + 5.15 / 2, rtol=1e-6)
@@ -208,7 +235,7 @@ def test_expected_gradient_is_that_of_the_objective(kl):
     p = jax.lax.stop_gradient(jnp.exp(jnp.sum(stats.logp, axis=1)))
     by_row = jax.vmap(lambda s, attempt, reward: objective.fused_loss(
         jax.tree.map(lambda x: x[None], s), attempt[None], reward[None],
-        KL_WEIGHTS, jnp.ones((2,)), kl=kl, kl_credit='sequence'))
+        KL_WEIGHTS, jnp.ones((2,)), kl=kl, kl_credit='sequence')[0])
     return jnp.sum(p * by_row(stats, ENUMERATED_ATTEMPT_BT, REWARD_BA))
 
   expected = jax.grad(_true_objective)(tables, ref_tables)

@@ -56,7 +56,7 @@ def _trainer_logps(config, tree, rollout, temperature=1.0):
   head = decoder.head(config, tree)
   stats = logprobs.token_statistics(
       hidden, head, hidden, head, update.of_attempts(rollout.tokens_BS, layout),
-      temperature=temperature, chunk=4, softcap=config.final_softcap)
+      temperature=temperature, softcap=config.final_softcap)
   mask = update.of_attempts(rollout.attempt_BS, layout) > 0
   return jnp.where(mask, stats.logp, 0)
 
