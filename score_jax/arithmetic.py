@@ -57,10 +57,11 @@ def cache_bytes(
 def fsdp_bytes(config: config_lib.Config, mesh: Mesh, parts: int) -> float:
   """Bytes that a device sends along `fsdp` in an update, at least.
 
-  For every part of the batch the weights that are split along `fsdp` are
-  gathered three times, for the forward and the backward pass of the policy and
-  for the reference, and their gradients reduced once (those of adapters are
-  next to nothing); all of it in `config.model.dtype`.
+  For every part of the batch the weights of layers that are split along `fsdp`
+  are gathered three times, for the forward and the backward pass of the policy
+  and for the reference, other weights but twice (the head's forward and
+  backward pass are one, see `rl/chunks.py`), and all their gradients reduced
+  once (those of adapters are next to nothing); all in `config.model.dtype`.
 
   Args:
     config: of the run.
@@ -73,9 +74,11 @@ def fsdp_bytes(config: config_lib.Config, mesh: Mesh, parts: int) -> float:
   of_device = jax.tree.map(
       lambda leaf, to: math.prod(to.shard_shape(leaf.shape))
       * ('fsdp' in to.spec), decoder.abstract(base), where)
-  sent = (ways - 1) * sum(jax.tree.leaves(of_device))
-  passes = 3 if model.lora.rank else 4
-  return parts * passes * sent * jnp.dtype(model.dtype).itemsize
+  of_layers, of_all = (
+      sum(jax.tree.leaves(tree)) for tree in (of_device['blocks'], of_device))
+  passes = 2 if model.lora.rank else 3
+  sent = (ways - 1) * (passes * of_all + of_layers)
+  return parts * sent * jnp.dtype(model.dtype).itemsize
 
 
 def update_flops(

@@ -51,13 +51,15 @@ def test_the_room_for_feedback_by_hand(kind, more, attempts, splices):
 def test_what_fsdp_has_to_send_by_hand():
   mesh = jax.sharding.AbstractMesh((1, 4, 2), sharding.AXES)
   # Weights as below, the embedding, and norms, which tensor does not split.
-  matrices = 2 * (256 * 512 * 2 + 256 * 256 * 2 + 3 * 256 * 512) + 1408 * 256
-  held = matrices // (4 * 2) + 5 * 256 // 4
-  # To 3 others, 4 times for each of 5 parts, in bfloat16.
+  matrices = 2 * (256 * 512 * 2 + 256 * 256 * 2 + 3 * 256 * 512)
+  layers = matrices // (4 * 2) + 4 * 256 // 4
+  table = 1408 * 256 // (4 * 2) + 256 // 4  # And the last norm.
+  # To 3 others, for each of 5 parts, in bfloat16.
   assert arithmetic.fsdp_bytes(small_config(), mesh, 5) == (
-      3 * held * 4 * 5 * 2)
+      3 * 5 * 2 * (4 * layers + 3 * table))
   adapted = small_config(model=MODEL | {'lora': {'rank': 2}})
-  assert arithmetic.fsdp_bytes(adapted, mesh, 5) == 3 * held * 3 * 5 * 2
+  assert arithmetic.fsdp_bytes(adapted, mesh, 5) == (
+      3 * 5 * 2 * (3 * layers + 2 * table))
   alone = jax.sharding.AbstractMesh((1, 1, 2), sharding.AXES)
   assert not arithmetic.fsdp_bytes(small_config(), alone, 5)
 

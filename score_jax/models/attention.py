@@ -219,7 +219,10 @@ def _together(x_BKQX, M):
 def _apart(x_MKQX, B):
   """[B, K, Q, X]: the inverse."""
   M, K, _, X = x_MKQX.shape
-  return x_MKQX.reshape(M, K, B // M, -1, X).swapaxes(1, 2).reshape(B, K, -1, X)
+  # Not by swapped axes: where both are short the TPU compiler slices along one
+  # that a mesh splits, and gathers it.
+  rows = jnp.split(x_MKQX, B // M, axis=2)
+  return jnp.stack(rows, axis=1).reshape(B, K, -1, X)
 
 
 def splash(
