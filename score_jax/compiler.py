@@ -1,4 +1,4 @@
-"""What the TPU compiler is told, where its own choice costs time."""
+"""What the compiler is told, where its own choice costs time."""
 
 from jax.sharding import Mesh
 
@@ -8,14 +8,22 @@ _WHOLE = {
     'xla_tpu_enable_windowed_einsum_for_all_gather': False,
     'xla_tpu_enable_windowed_einsum_for_reduce_scatter': False,
 }
+# Of `REDUCE` and `INDIVIDUAL_DOT` the first alone.
+_BY_ALL_CORES = {
+    'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE'}
 
 
-def options(config: config_lib.MeshConfig, mesh: Mesh) -> dict[str, bool]:
+def options(config: config_lib.MeshConfig, mesh: Mesh) -> dict[str, bool | str]:
   """The options of an update, for `jax.jit`.
 
-  Weights come whole before they are multiplied. By itself the compiler lets
-  them come by one device's part after another, a product for each, and every
-  partial sum goes through the HBM: docs/performance.md.
+  On TPUs weights come whole before they are multiplied. By itself the compiler
+  lets them come by one device's part after another, a product for each, and
+  every partial sum goes through the HBM. On CPUs products with a batch, which
+  all of attention's are, run on all cores; the library that the compiler takes
+  for them by itself has them on one: docs/performance.md.
   """
-  on_tpus = mesh.devices.flat[0].platform == 'tpu'
-  return dict(_WHOLE) if on_tpus and not config.collective_matmul else {}
+  platform = mesh.devices.flat[0].platform
+  if platform == 'cpu':
+    return dict(_BY_ALL_CORES)
+  whole = platform == 'tpu' and not config.collective_matmul
+  return dict(_WHOLE) if whole else {}
