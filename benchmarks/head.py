@@ -22,8 +22,7 @@ from score_jax.rl import chunks
 from score_jax.rl import logprobs
 
 
-def of_tokens(
-    hidden_BTD, head_DV, of_tokens, ref_head_DV=None, behind=()):
+def of_chunk(hidden_BTD, head_DV, of_tokens, ref_head_DV, behind=()):
   """A sum to which every statistic that has a gradient adds, as `OfChunk`."""
   ref_hidden_BTD, tokens_BT, weight_BT = of_tokens
   stats = logprobs.token_statistics(
@@ -40,13 +39,13 @@ def program(loss):
 
 def naive(*given):
   """The loss from all scores at once."""
-  loss, (_, entropy_BT) = of_tokens(*given)
+  loss, (_, entropy_BT) = of_chunk(*given)
   return loss, entropy_BT
 
 
 def chunked(chunk: int):
   """The loss as `score_jax` takes it."""
-  return functools.partial(chunks.loss, of_tokens, chunk=chunk)
+  return functools.partial(chunks.loss, of_chunk, chunk=chunk)
 
 
 def arguments(rows, tokens, width, vocab):
