@@ -88,10 +88,9 @@ def update_flops(
   """Of an update's matrix products: two a weight and token, and attention.
 
   Forward, once more where layers are recomputed, and twice backward for the
-  policy; forward for the reference. Nothing is recomputed of scores over the
-  vocabulary, see `rl/chunks.py`. Attention is counted over
-  causal pairs that are in the window, if any: less than half of what plain
-  attention computes.
+  policy; forward for the reference. Scores over the vocabulary are computed
+  once, see `rl/chunks.py`. Attention is counted over causal pairs that are in
+  the window, if any: less than half of what plain attention computes.
 
   Args:
     config: of the run.

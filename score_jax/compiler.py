@@ -8,7 +8,7 @@ _WHOLE = {
     'xla_tpu_enable_windowed_einsum_for_all_gather': False,
     'xla_tpu_enable_windowed_einsum_for_reduce_scatter': False,
 }
-# Of `REDUCE` and `INDIVIDUAL_DOT` the first alone.
+# By default it takes `INDIVIDUAL_DOT` too: products, on one core.
 _BY_ALL_CORES = {
     'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE'}
 
