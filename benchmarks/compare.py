@@ -56,7 +56,8 @@ def define(peers: Sequence[str]):
   flags.DEFINE_enum('model', 'random_10m', models.NAMES, 'See models.py.')
   flags.DEFINE_integer('prompts', 4, 'Problems.', lower_bound=1)
   flags.DEFINE_integer('samples', 8, 'Rows a problem.', lower_bound=2)
-  flags.DEFINE_multi_integer('attempt', [64, 64], 'Tokens of each attempt.')
+  flags.DEFINE_multi_integer('attempt', [64, 64], 'Tokens of each attempt.',
+                             lower_bound=1)
   flags.DEFINE_boolean('ends', False, 'Attempts end at uneven lengths.')
   flags.DEFINE_integer('rounds', 5, 'That count.', lower_bound=1)
   flags.DEFINE_integer('threads', 2, 'Processors a side.', lower_bound=1)

@@ -65,7 +65,8 @@ def _define():
       ('vocab', 262_144, 'V.'), ('timed_rows', 2, 'B, where time is taken.'),
       ('timed_tokens', 128, 'T, where time is taken.'), ('rounds', 5, '')):
     flags.DEFINE_integer(name, value, what, lower_bound=1)
-  flags.DEFINE_multi_integer('chunk', [1, 4, 8], 'Positions at one time.')
+  flags.DEFINE_multi_integer('chunk', [1, 4, 8], 'Positions at one time.',
+                            lower_bound=1)
 
 
 def _temporaries(loss, *sizes):
