@@ -1,7 +1,9 @@
 """score_jax: the programs that a run itself jits, on one workload."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from benchmarks import bounds
 from benchmarks import serve
 from benchmarks import workload as workload_lib
 from score_jax import actor
+from score_jax import compiler
 from score_jax import config as config_lib
 from score_jax import keys
 from score_jax import sharding
@@ -69,6 +72,9 @@ class Ours:
         train.stage_credit(self.config, self.config.stage2), work.samples,
         self.mesh)
     self.update_program = train.stage_program(states, STAGE)
+    self.product_programs = [
+        jax.jit(product, compiler_options=compiler.options(
+            self.config.mesh, self.mesh)) for product in _PRODUCTS]
     self.layout = types.Layout(
         len(work.prompts[0]), tuple(work.attempt_tokens),
         (1 + len(work.instruction),) * (len(work.attempt_tokens) - 1))
@@ -108,26 +114,51 @@ class Ours:
     return {'loss': float(metrics['loss'])}
 
   def products(self) -> dict:
-    """Those of a layer with its weights, and of their gradients, in turn."""
+    """Those of a layer with its weights, and of their gradients, in turn.
+
+    Compiled as they are in the update.
+    """
     rows = self.work.slots_together()
     shapes = bounds.products(self.model)
     for ins, outs in shapes:
       x, w, dy = map(_drawn, ((rows, ins), (ins, outs), (rows, outs)))
-      for product in _PRODUCTS:
+      for product in self.product_programs:
         product(x, w, dy).block_until_ready()
     return {'flops': 6 * rows * sum(ins * outs for ins, outs in shapes)}
 
+  def programs(self) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Update and sampler, compiled: the text of each, and what runs it."""
+    update_program = self.update_program.lower(
+        self.state, self.reference, self.batch).compile()
+
+    def learn():
+      self.state, metrics = update_program(
+          self.state, self.reference, self.batch)
+      return metrics
+
+    given, settings = self._sampling(0, False)
+    sampler = self.sampler.lower(*given, **settings).compile()
+    return {
+        'update': (update_program.as_text(), learn),
+        'sampler': (sampler.as_text(),
+                    lambda: sampler(self.state.params, *given[1:]))}
+
   def _sample(self, seed, greedy):
+    given, settings = self._sampling(seed, greedy)
+    return self.sampler(*given, **settings)
+
+  def _sampling(self, seed, greedy):
     prompts = np.array(self.work.prompts, np.int32)
     rows = np.arange(len(prompts) * self.work.samples, dtype=np.int32)
     split = lambda x: sharding.put_rows(x, self.mesh)
     splices = (np.array(self.work.instruction, np.int32),)
-    return self.sampler(
+    return (
         self.state.params, split(prompts), split(np.ones(prompts.shape, bool)),
         splices * (len(self.work.attempt_tokens) - 1),
-        keys.purpose_key(seed, 'benchmark'), np.int32(0), split(rows),
-        samples=self.work.samples, attempt_tokens=self.layout.attempts,
-        temperature=0.0 if greedy else 1.0)
+        keys.purpose_key(seed, 'benchmark'), np.int32(0), split(rows)), {
+            'samples': self.work.samples,
+            'attempt_tokens': self.layout.attempts,
+            'temperature': 0.0 if greedy else 1.0}
 
   def _attempts(self, rollout):
     tokens_BS, attempt_BS = map(
@@ -157,9 +188,9 @@ class Ours:
         *(sharding.put_rows(x, self.mesh) for x in arrays), self.layout)
 
 
-_PRODUCTS = tuple(map(jax.jit, (
+_PRODUCTS = (
     lambda x, w, dy: x @ w, lambda x, w, dy: dy @ w.T,
-    lambda x, w, dy: x.T @ dy)))
+    lambda x, w, dy: x.T @ dy)
 
 
 @functools.cache

@@ -25,12 +25,17 @@ def flops(module: text.Module) -> float:
   for name, times in module.runs.items():
     shapes = {i.name: i.shape for i in module.computations[name]}
     total += times * sum(
-        _flops(one, shapes) for one in module.computations[name])
+        of_instruction(one, shapes) for one in module.computations[name])
   return total
 
 
-def _flops(one, shapes) -> float:
-  """Of one run of a matrix product or kernel; 0 of anything else."""
+def of_instruction(one: text.Instruction, shapes: dict[str, str]) -> float:
+  """Of one run of a matrix product or kernel; 0 of anything else.
+
+  Args:
+    one: of a program.
+    shapes: of its operands, by name.
+  """
   if one.op == 'custom-call' and (kernel := _KERNEL.match(one.name)):
     return _kernel_flops(_PRODUCTS[kernel.group(1)], one.rest)
   if one.op == 'reduce' and _SUM_OF_A_PRODUCT.search(one.rest):

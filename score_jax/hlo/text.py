@@ -12,8 +12,8 @@ import re
 
 _COLLECTIVES = ('all-gather', 'all-reduce', 'reduce-scatter', 'all-to-all',
                 'collective-permute')
-# What they call runs as if it stood in their place.
-_OUTER = ('while', 'conditional', 'call')
+OUTER = ('while', 'conditional', 'call')
+"""What these call runs as if it stood in their place."""
 _HEADER = re.compile(r'(ENTRY )?%?([\w.-]+) \(.*\{$')
 # What kernels say of themselves, the one thing that has lines of its own.
 _BREAKS = re.compile(r'kernel_metadata=\{\n.*\n\}')
@@ -64,7 +64,7 @@ def read(text: str, taken: tuple[int, ...] = ()) -> Module:
   entry, computations = _parse(text)
   times, unknown = runs(computations, entry, taken)
   inner = {name for instructions in computations.values()
-           for one in instructions if one.op not in _OUTER
+           for one in instructions if one.op not in OUTER
            for name in called(one)}
   return Module(computations, times, unknown, frozenset(inner))
 

@@ -51,6 +51,18 @@ def test_a_whole_step_learns_from_what_it_sampled(side):
   assert int(side.state.step) == step + 1
 
 
+def test_programs_are_those_of_update_and_step(side):
+  step = int(side.state.step)
+  programs = side.programs()
+  _, learn = programs['update']
+  _, sample = programs['sampler']
+  assert learn()['loss'] != learn()['loss']  # Each learns from the one before.
+  assert int(side.state.step) == step + 2
+  assert side.rollout(seed=0)['attempts'] == side._attempts(sample())
+  assert ['HloModule' in program for program, _ in programs.values()] == [True,
+                                                                       True]
+
+
 def test_products_are_those_of_a_layer_forwards_and_backwards(side):
   # 6 slots of a prompt, and of two samples 4, 3 and 2 + 1 between them. Query
   # and out 128 x 128, key and value 128 x 64, the MLP three of 128 x 384.
