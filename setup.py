@@ -42,7 +42,8 @@ setuptools.setup(
         'tqdm',
     ],
     extras_require={
-        'benchmarks': ['matplotlib'],  # Plots of growth.
+        # Plots of growth; the weights of SmolLM2.
+        'benchmarks': ['gguf>=0.19', 'matplotlib'],
         'browser': ['selenium>=4.51'],
         'gcs': ['gcsfs>=2026.2'],  # For gs://; it brings Google's clients.
         'gguf': ['gguf>=0.19'],
