@@ -73,13 +73,13 @@ def _kind(module, instructions, one, vocabulary) -> tuple[str, float]:
   """'' for what only calls others, which are traced themselves."""
   if one.op in text.OUTER:
     return '', 0.0
-  within = [instructions] if one.op == 'dot' else [
+  bodies = [instructions] if one.op == 'dot' else [
       module.computations[name] for name in text.called(one)]
-  shapes = {i.name: i.shape for body in within for i in body}
-  products = [one] if one.op == 'dot' else [
-      i for body in within for i in body if i.op == 'dot']
+  inside = [one] if one.op == 'dot' else sum(bodies, [])
+  products = [i for i in inside if i.op == 'dot']
   if not products:
     return one.op, 0.0
+  shapes = {i.name: i.shape for body in bodies for i in body}
   sizes = {size for i in products
            for shape in (i.shape, *(shapes[name] for name in i.operands))
            for _, sizes in text.arrays(shape) for size in sizes}

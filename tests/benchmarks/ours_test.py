@@ -51,16 +51,15 @@ def test_a_whole_step_learns_from_what_it_sampled(side):
   assert int(side.state.step) == step + 1
 
 
-def test_programs_are_those_of_update_and_step(side):
+def test_programs_are_those_of_update_and_rollout(side):
   step = int(side.state.step)
-  programs = side.programs()
-  _, learn = programs['update']
-  _, sample = programs['sampler']
+  (update, learn), (sampler, sample) = side.programs().values()
+  assert 'HloModule jit_update_stage2' in update
+  assert 'HloModule jit_sample_attempts' in sampler
   assert learn()['loss'] != learn()['loss']  # Each learns from the one before.
   assert int(side.state.step) == step + 2
-  assert side.rollout(seed=0)['attempts'] == side._attempts(sample())
-  assert ['HloModule' in program for program, _ in programs.values()] == [True,
-                                                                       True]
+  expected = side._sample(seed=0, greedy=False)  # By the policy of now.
+  assert np.array_equal(sample().tokens_BS, expected.tokens_BS)
 
 
 def test_products_are_those_of_a_layer_forwards_and_backwards(side):
@@ -68,3 +67,10 @@ def test_products_are_those_of_a_layer_forwards_and_backwards(side):
   # and out 128 x 128, key and value 128 x 64, the MLP three of 128 x 384.
   weights = 2 * 128 * 128 + 2 * 128 * 64 + 3 * 128 * 384
   assert side.products() == {'flops': 3 * 2 * (6 + 2 * (7 + 3)) * weights}
+
+
+def test_products_are_compiled_as_those_of_the_update(side):
+  given = [jnp.ones((64, 64))] * 3
+  texts = [product.lower(*given).compile().as_text()
+           for product in side.product_programs]
+  assert not any('ynn' in text for text in texts)  # See score_jax/compiler.py.
