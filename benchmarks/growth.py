@@ -63,7 +63,8 @@ def measure(config: config_lib.Config, devices: int, rounds: int) -> dict:
     if program.name not in ('sampler', 'update of stage2'):
       continue
     name = program.name.split()[0]
-    lowered = program.lower()
+    with jax.set_mesh(mesh):
+      lowered = program.lower()
     compiled = lowered.compile()
     found[f'{name}, bytes'] = compiled.memory_analysis().temp_size_in_bytes
     if devices == 1:

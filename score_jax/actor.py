@@ -149,9 +149,14 @@ def sampler_program(
     pad_id: int,
 ) -> Callable[..., types.Rollout]:
   """The sampler as one program; see `attempts.sample_attempts`."""
+
+  def sample_attempts(*given, **static):
+    sharding.check_set(mesh)
+    return attempts.sample_attempts(
+        model, *given, stop_ids=stop_ids, pad_id=pad_id, **static)
+
   return jax.jit(
-      functools.partial(attempts.sample_attempts, model, stop_ids=stop_ids,
-                        pad_id=pad_id),
+      sample_attempts,
       static_argnames=('samples', 'attempt_tokens', 'temperature'),
       out_shardings=sharding.named(mesh, 'batch'))
 

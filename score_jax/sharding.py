@@ -133,6 +133,18 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
   return jax.lax.with_sharding_constraint(x, spec(*names))
 
 
+def check_set(mesh: Mesh):
+  """ValueError unless a mesh of several devices is set.
+
+  Without it a program asks for no layout, and every device computes all rows.
+  """
+  if mesh.size > 1 and jax.sharding.get_abstract_mesh().empty:
+    raise ValueError(
+        f'a program for {mesh.size} devices was called where no mesh is set, '
+        'so that each of them would do the work of all; call it inside `with '
+        'jax.set_mesh(mesh):`')
+
+
 def ways(name: str, mesh: Mesh | None = None) -> int:
   """Devices over which a mesh splits an axis: the one that is set, if None.
 

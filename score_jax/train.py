@@ -308,6 +308,7 @@ def _jitted(states_of_run, stage, update_fn):
   places = states_of_run.state_places(stage)
 
   def step(*given):
+    sharding.check_set(mesh)
     return update_fn(*bring(given))
 
   step.__name__ = f'update_{stage}'  # What the program is called in a trace.

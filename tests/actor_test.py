@@ -213,8 +213,12 @@ def test_samples_of_the_copy_are_those_of_the_policy(model):
   actor, params = _actor_on((1, 1, 1), model)
   there, spread = _actor_on((1, 2, 2), model)
   chosen = [types.Problem(str(n), '4+3', '7') for n in range(4)]
-  ask = lambda of, tree: of.sample(tree, chosen, jax.random.key(3), 0,
-                                   samples=2, temperature=1.0)[0]
+
+  def ask(of, tree):
+    with jax.set_mesh(of.mesh):
+      return of.sample(tree, chosen, jax.random.key(3), 0, samples=2,
+                       temperature=1.0)[0]
+
   before, after = ask(actor, params), ask(actor, actor.copied(params))
   jax.tree.map(np.testing.assert_array_equal, before, after)
   other = ask(there, there.copied(spread))

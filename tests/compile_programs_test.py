@@ -13,9 +13,13 @@ from tests import arithmetic_test
 from tests import tiny_run
 
 
+def _mesh(config):
+  return sharding.make_mesh(config.mesh, jax.devices()[:4])
+
+
 def _programs(**changes):
   config = arithmetic_test.small_config(**changes)
-  mesh = sharding.make_mesh(config.mesh, jax.devices()[:4])
+  mesh = _mesh(config)
   return {p.name: p for p in compile_programs.programs(config, mesh)}
 
 
@@ -176,4 +180,11 @@ def test_samples_of_a_problem_read_it_together_and_chosen_examples_do_not():
       for method in ('stage2', 'star'))
   assert rewarded.flops < 0.8 * chosen.flops
   compiled = lambda program: program.lower().cost_analysis()['flops']
-  assert compiled(rewarded) < 0.8 * compiled(chosen)
+  with jax.set_mesh(_mesh(arithmetic_test.small_config(rollout=rollout))):
+    assert compiled(rewarded) < 0.8 * compiled(chosen)
+
+
+@pytest.mark.parametrize('name', ['sampler', 'update of stage2'])
+def test_a_program_of_several_devices_wants_their_mesh_set(name):
+  with pytest.raises(ValueError, match='for 4 devices .* no mesh is set'):
+    _programs()[name].lower()

@@ -34,10 +34,11 @@ def config_of(
 ) -> config_lib.Config:
   """The config of a run that does this work on a CPU.
 
-  A micro-batch has the samples of one problem, which read its prompt once and
-  fit the caches; products with weights take longer to compute anew than to
-  keep. All else is as by default.
+  A device's part of a micro-batch has the samples of one problem, which read
+  its prompt once and fit the caches; products with weights take longer to
+  compute anew than to keep. All else is as by default.
   """
+  of_each, left = divmod(len(work.prompts), jax.device_count())
   return config_lib.Config(
       model=dataclasses.replace(model, remat='dots'),
       rollout=config_lib.RolloutConfig(
@@ -46,9 +47,20 @@ def config_of(
           attempt_tokens=tuple(work.attempt_tokens)),
       stage2=config_lib.StageConfig(
           alpha=workload_lib.BONUS, beta1=work.kl,
-          micro_batches=len(work.prompts),
+          micro_batches=1 if left else of_each,
           optimizer=config_lib.OptimizerConfig(
               learning_rate=work.learning_rate)))
+
+
+def _on_mesh(method):
+  """The method with the side's mesh set, as `score_jax.main` has it."""
+
+  @functools.wraps(method)
+  def on_mesh(self, *given, **named):
+    with jax.set_mesh(self.mesh):
+      return method(self, *given, **named)
+
+  return on_mesh
 
 
 class Ours:
@@ -88,18 +100,21 @@ class Ours:
     """All attempts of every row."""
     return {'attempts': self._attempts(self._sample(seed, greedy))}
 
+  @_on_mesh
   def score(self) -> dict:
     """Log-probs of the rows to learn, attempts side by side, [B, tokens]."""
     logp_BT = _scored(self.model, self.config.head_chunk, self.reference,
                       self.batch)
     return {'logp': np.asarray(logp_BT).tolist()}
 
+  @_on_mesh
   def update(self) -> dict:
     """One step on the rows to learn."""
     self.state, metrics = self.update_program(
         self.state, self.reference, self.batch)
     return {'loss': float(metrics['loss'])}
 
+  @_on_mesh
   def step(self, seed: int) -> dict:
     """Rollouts, grades, and one update on them."""
     rollout = self._sample(seed, False)
@@ -113,6 +128,7 @@ class Ours:
         self.state, self.reference, batch)
     return {'loss': float(metrics['loss'])}
 
+  @_on_mesh
   def products(self) -> dict:
     """Those of a layer with its weights, and of their gradients, in turn.
 
@@ -126,6 +142,7 @@ class Ours:
         product(x, w, dy).block_until_ready()
     return {'flops': 6 * rows * sum(ins * outs for ins, outs in shapes)}
 
+  @_on_mesh
   def programs(self) -> dict[str, tuple[str, Callable[[], Any]]]:
     """Update and sampler, compiled: the text of each, and what runs it."""
     update_program = self.update_program.lower(
@@ -143,6 +160,7 @@ class Ours:
         'sampler': (sampler.as_text(),
                     lambda: sampler(self.state.params, *given[1:]))}
 
+  @_on_mesh
   def _sample(self, seed, greedy):
     given, settings = self._sampling(seed, greedy)
     return self.sampler(*given, **settings)

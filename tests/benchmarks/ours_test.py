@@ -74,3 +74,10 @@ def test_products_are_compiled_as_those_of_the_update(side):
   texts = [product.lower(*given).compile().as_text()
            for product in side.product_programs]
   assert not any('ynn' in text for text in texts)  # See score_jax/compiler.py.
+
+
+def test_rows_are_split_over_the_devices(side):
+  update, _ = side.programs()['update']
+  assert side.mesh.size == 8
+  # Of a device: a problem's prompt of 6 tokens, and 2 samples of 10 more.
+  assert ' = f32[26,128]' in update
