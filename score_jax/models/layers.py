@@ -191,6 +191,10 @@ class RMSNorm(nnx.Module):
     self.eps = config.norm_eps
 
   def __call__(self, x: jax.Array) -> jax.Array:
+    if x.ndim > 2 and len(x) == 1:
+      # Samples that share a prompt are one sequence. With such a first axis
+      # XLA's CPU backend takes 20 times as long to sum products along the last.
+      return self(x[0])[None]
     x32 = x.astype(jnp.float32)
     mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
     scale = self.scale[...].astype(jnp.float32) + self.offset
