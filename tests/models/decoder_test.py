@@ -216,6 +216,19 @@ def test_rms_norm_plus_one_by_hand():
       rtol=1e-6)
 
 
+def test_rms_norm_of_one_sequence_is_that_of_two():
+  norm = layers.RMSNorm(testing.model_config(), 4)
+  norm.scale[...] = jnp.arange(1.0, 5.0)
+  x = jax.random.normal(jax.random.key(0), (2, 3, 4))
+  for one in (x, x[:, :, None]):  # Hidden states, and those of heads.
+    normed, back = jax.vjp(norm, one[:1])
+    expected, back_of_two = jax.vjp(norm, one)
+    np.testing.assert_allclose(normed, expected[:1], rtol=1e-6)
+    weights = jnp.cos(one)
+    np.testing.assert_allclose(
+        back(weights[:1])[0], back_of_two(weights)[0][:1], rtol=1e-5)
+
+
 def test_softcap_by_hand():
   # 2 tanh(1 / 2) and 2 tanh(-4).
   np.testing.assert_allclose(
