@@ -128,7 +128,6 @@ class Ours:
         self.state, self.reference, batch)
     return {'loss': float(metrics['loss'])}
 
-  @_on_mesh
   def products(self) -> dict:
     """Those of a layer with its weights, and of their gradients, in turn.
 
