@@ -193,7 +193,7 @@ class RMSNorm(nnx.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     if x.ndim > 2 and len(x) == 1:
       # Samples that share a prompt are one sequence. With such a first axis
-      # XLA's CPU backend takes ten times as long to sum products along the last.
+      # XLA's CPU backend takes ten times as long for sums along the last.
       return self(x[0])[None]
     x32 = x.astype(jnp.float32)
     mean_square = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
