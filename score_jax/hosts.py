@@ -19,7 +19,10 @@ import time
 from typing import Any
 
 import jax
+from jax._src import clusters
 from jax._src import distributed
+
+from score_jax import rendezvous
 
 _ROOT = 'score_jax'
 _PATIENCE_MS = 24 * 3600 * 1000  # `score_jax.watch` ends who waits in vain.
@@ -42,37 +45,57 @@ class Present:
 present = Present()
 
 
-def join(address: str = '', count: int = 0, index: int = -1):
-  """Joins the other processes, before jax is used for anything else.
+def join(
+    address: str = '', count: int = 0, index: int = -1, limit_s: float = 600.0
+):
+  """Join the other processes, before jax is used for anything else.
 
   Args:
     address: HOST:PORT of process 0. Without it, it and the other two are asked
       of the TPU slice.
-    count: processes in all.
+    count: number of processes.
     index: number of this process.
+    limit_s: seconds to wait for the other processes.
 
   Raises:
-    ValueError: this is no slice, or process 0 cannot be reached.
+    ValueError: this is no slice, or processes are missing; the message names
+      them.
   """
   if address and not (0 <= index < count):
     raise ValueError(
         f'--process_id={index} with --num_processes={count}: processes are '
         'numbered from 0; give both beside --coordinator_address')
-  if address and not address.rpartition(':')[2].isdecimal():
+  port = address.rpartition(':')[2]
+  if address and not (port.isdecimal() and 0 < int(port) < 2**16):
     raise ValueError(f'--coordinator_address={address} has no port; use '
                      'HOST:PORT of process 0')
+  if limit_s <= 0:
+    raise ValueError(f'--join_timeout_s={limit_s} must be above 0')
   # A SIGTERM is ours to handle, see `score_jax.shutdown`.
   jax.config.update('jax_enable_preemption_service', False)
-  given = (address, count, index) if address else ()
   try:
-    jax.distributed.initialize(*given)
-  except (ValueError, RuntimeError) as error:
-    found = address or 'this machine is no host of a TPU slice'
+    if not address:
+      address, count, index = _of_the_slice(limit_s)
+    rendezvous.meet(address, count, index, limit_s)
+    jax.distributed.initialize(address, count, index)
+  except RuntimeError as error:
     raise ValueError(
-        f'the processes did not come together ({found}): '
+        f'the processes did not come together ({address}): '
         f'{str(error).splitlines()[0]}; name them with --coordinator_address, '
         '--num_processes and --process_id, or leave --distributed out') from (
             error)
+
+
+def _of_the_slice(limit_s) -> tuple[str, int, int]:
+  """Return address, count and index as jax finds them on a TPU slice."""
+  found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
+      None, None, None, None, None, int(limit_s))[:3]
+  if None in found:
+    raise ValueError(
+        'this machine is no host of a TPU slice; name the processes with '
+        '--coordinator_address, --num_processes and --process_id, or leave '
+        '--distributed out')
+  return found
 
 
 def several() -> bool:

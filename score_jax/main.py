@@ -63,6 +63,10 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
     'process_id', -1, 'With --coordinator_address: number of this one, from 0.')
 
+_JOIN_TIMEOUT_S = flags.DEFINE_float(
+    'join_timeout_s', 600.0,
+    'With --distributed: seconds to wait for processes that have not started.')
+
 FAILED, BAD_INPUT, STOPPED = 1, 2, 143
 
 
@@ -122,7 +126,8 @@ def _known(error: Exception) -> tuple[str, int] | None:
 
 def _run():
   if _DISTRIBUTED.value:
-    hosts.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    hosts.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value,
+               _JOIN_TIMEOUT_S.value)
   elif _COORDINATOR.value:
     raise ValueError('--coordinator_address is for --distributed; give both')
   with watch.Watch():

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from score_jax import actor as actor_lib
 from score_jax import checkpoint
 from score_jax import config as config_lib
+from score_jax import cpu_collectives
 from score_jax import data
 from score_jax import feedback
 from score_jax import files
@@ -311,6 +312,7 @@ def open_run(
                      'weights with --config.model.checkpoint')
   mesh = sharding.make_mesh(config.mesh)
   check_devices(config, mesh)
+  cpu_collectives.connect(mesh)
   states_lib.check_offload(config.memory, mesh.local_devices)
   _check_adapters(config.model)
   task = tasks.make(config.task)

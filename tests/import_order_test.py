@@ -11,9 +11,10 @@ import score_jax
 
 ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
-    'config types keys buckets files lock new_folder door hosts',
+    'config types keys buckets files lock new_folder door'
+    ' rendezvous hosts',
     'grading datasets tasks text data',
-    'sharding compiler rows models',
+    'sharding compiler rows cpu_collectives models',
     'rollout',
     'rl',
     'optimizers update metrics',

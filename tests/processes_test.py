@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from score_jax import convert
+from tests import door
 from tests import folders
 
 _PROCESS = """
@@ -77,3 +78,52 @@ def test_each_process_reads_what_its_devices_hold(tmp_path, kind):
     np.testing.assert_allclose(process['total'], expected, rtol=1e-5)
     if kind == 'hf':
       assert process['read'] <= (whole - shared) / 2 + 2 * shared
+
+
+_LATE = """
+import os, sys, time
+port, number = sys.argv[1], int(sys.argv[2])
+os.environ['XLA_FLAGS'] += ' --xla_force_host_platform_device_count=2'
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+from score_jax import config as config_lib
+from score_jax import cpu_collectives
+from score_jax import hosts
+from score_jax import sharding
+
+hosts.join(f'localhost:{port}', 2, number)
+mesh = sharding.make_mesh(config_lib.MeshConfig(data=2, fsdp=2, tensor=1))
+cpu_collectives.connect(mesh)
+hosts.barrier()
+time.sleep(35 * number)
+for axis in 'data', ('data', 'fsdp'):
+  where = NamedSharding(mesh, PartitionSpec(axis))
+  ones = jax.jit(lambda: jnp.ones(4), out_shardings=where)()
+  print(float(jax.jit(jnp.sum)(ones)), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_may_be_late_for_the_first_collective():
+  # Gloo connects for 30 s at most; `connect` has done so before the wait.
+  port = str(_free_port())
+  processes = [subprocess.Popen(
+      [sys.executable, '-c', _LATE, port, str(n)], text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE) for n in range(2)]
+  ended = [process.communicate(timeout=300) for process in processes]
+  assert [p.returncode for p in processes] == [0, 0], ended
+  assert [out.split()[-2:] for out, _ in ended] == [['4.0', '4.0']] * 2
+
+
+@pytest.mark.parametrize('index,missing', [(0, '1 of 2'), (1, '0 of 2 at')])
+def test_a_process_alone_ends_in_one_line(tmp_path, index, missing):
+  port = _free_port()
+  ended = door.call(
+      [*door.TINY, f'--workdir={tmp_path / "run"}', '--distributed',
+       f'--coordinator_address=localhost:{port}', '--num_processes=2',
+       f'--process_id={index}', '--join_timeout_s=1'], tmp_path / 'out')
+  assert ended.code == 2
+  assert ended.err.startswith(f'score_jax: process {missing}')
+  assert ended.err.count('\n') == 1
+  assert not (tmp_path / 'run').exists()
