@@ -10,7 +10,7 @@ setuptools.setup(
     description='Self-correction RL (SCoRe) for language models in JAX.',
     long_description=pathlib.Path(__file__).with_name('README.md').read_text(),
     long_description_content_type='text/markdown',
-    packages=setuptools.find_packages(include=['score_jax*', 'experiments*']),
+    packages=setuptools.find_packages(include=['score_jax*']),
     package_data={'score_jax': [
         'grading/*.jsonl', 'report/*.css', 'report/*.html', 'report/*.js',
         'report/*.svg', 'tasks/*.model']},

@@ -10,17 +10,22 @@ would have come to by itself, so a cell alone can be run again anywhere.
 """
 
 from collections.abc import Sequence
+import copy
 import dataclasses
 import pathlib
 import re
 import shutil
 from typing import Any
 
+import ml_collections
+
 from score_jax import config as config_lib
 from score_jax import files
 from score_jax import pipeline
+from score_jax import results_file
 from score_jax import run as run_lib
 from score_jax import writer as writer_lib
+from score_jax.recipes import methods
 
 SHARED = ('base', 'stage1')
 """Names of the cells that others begin as copies of."""
@@ -78,12 +83,12 @@ class Cell:
   def result(self) -> dict[str, Any] | None:
     """What `results.json` holds of its last stage; None if it is not finished.
     """
-    results = files.read_json(self.folder / 'results.json') or {'stages': {}}
+    results = results_file.read(self.folder / 'results.json') or {'stages': {}}
     found, steps = results['stages'].get(self.stage), (
         getattr(self.config, self.stage).steps)
     if self.stage == 'base' and self.config.model.checkpoint:
       steps = None
-    return found if found and found['step'] == steps else None
+    return found if found and found.get('step') == steps else None
 
 
 def of_sweep(
@@ -173,10 +178,15 @@ def _configs(values, sweep, seed, value) -> dict[str, config_lib.Config]:
     if name in SHARED or not re.fullmatch(r'[a-zA-Z]\w*', name):
       raise ValueError(f'{where}: a cell is named by letters and digits, and '
                        f'not {" or ".join(SHARED)}; choose another name')
-    if not isinstance(own, dict):
-      raise ValueError(f'{where} is {own!r}; it must be a group of fields')
+    if not isinstance(own, (dict, str)):
+      raise ValueError(f'{where} is {own!r}; it must be a group of fields, or '
+                       'the name of a method')
+    if isinstance(own, str) and own not in methods.METHODS:
+      raise ValueError(
+          f'{where} is {own!r}{config_lib.nearest(own, methods.METHODS)}; '
+          f'known methods: {", ".join(methods.METHODS)}')
     if not sweep.only or name in sweep.only:
-      fields = _merged(_merged(values, own), {'name': name, 'seed': seed})
+      fields = _own(values, own) | {'name': name, 'seed': seed}
       for path in sweep.dial:
         _set(fields, path, value)
       if name == sweep.against:
@@ -189,6 +199,17 @@ def _configs(values, sweep, seed, value) -> dict[str, config_lib.Config]:
     _check_equal(f'config.sweep.cells.{name}', config, found[sweep.against],
                  sweep.against)
   return found
+
+
+def _own(values, own: dict | str) -> dict[str, Any]:
+  """Return the fields of a cell: its own, or those that its method changes."""
+  if isinstance(own, dict):
+    return _merged(values, own)
+  config = ml_collections.ConfigDict(copy.deepcopy(values))
+  methods.METHODS[own](config)
+  if config.rollout.feedback != 'none':  # The studies are of attempts alone.
+    config.evaluation.studies = ()
+  return config.to_dict()
 
 
 def _check_equal(where, config, against, name):

@@ -6,12 +6,15 @@ of the same fields, change a few of them, and hand it to `score_jax.main`, which
 calls `from_dict`. Nothing below `main` reads a ConfigDict.
 """
 
+from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
 import difflib
 import math
 import re
 import types
 import typing
+from typing import Any
 
 import ml_collections
 
@@ -22,6 +25,10 @@ FEEDBACK = ('none', 'critique', 'verdict', 'tests')
 STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair', 'swapped')
 DTYPES = ('float32', 'bfloat16')
 _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
+_MOST_INT = 2**32  # Of any whole number; seeds are of 32 bits.
+_MOST_STEPS = 2**31 - 1  # Steps are counted in int32.
+_MOST_GENERATED = 10**7  # Problems; drawing more takes hours.
+_MOST_SAMPLES = 2**16  # Of a problem in an evaluation.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -325,7 +332,9 @@ class SweepConfig:
   """
 
   seeds: int = 5  # 0, 1 and so on; each has a base of its own.
-  cells: dict = dataclasses.field(default_factory=dict)  # Own fields, by name.
+  # By name: a cell's own fields, or the name of a method (recipes/methods.py),
+  # which changes the fields that are set for all cells.
+  cells: dict = dataclasses.field(default_factory=dict)
   only: tuple[str, ...] = ()  # Of the cells; empty: all.
   against: str = 'score'  # The cell that the others are compared with.
   studies: tuple[str, ...] = ()  # More of evaluation.studies, of `against`.
@@ -355,8 +364,38 @@ def check_override(arg: str):
     if cls is Config:
       hints['sweep'] = SweepConfig
     if name not in hints:
-      raise ValueError(f'unknown field {path}.{name}{nearest(name, hints)}')
+      raise ValueError(f'unknown field {path}.{name}{_hint(path, name, hints)}')
     cls, path = hints[name], f'{path}.{name}'
+
+
+def _paths(cls, path: str) -> Iterator[str]:
+  """Yield the dotted path of every field under a group, and of the groups."""
+  for name, hint in typing.get_type_hints(cls).items():
+    yield f'{path}.{name}'
+    if dataclasses.is_dataclass(hint):
+      yield from _paths(hint, f'{path}.{name}')
+
+
+def _hint(path: str, name: str, here) -> str:
+  """Return a hint with the field that was probably meant, or ''.
+
+  Args:
+    path: of the group that has no field `name`.
+    name: what was given.
+    here: names of the group's fields.
+  """
+  everywhere = [*_paths(Config, 'config'),
+                *_paths(SweepConfig, 'config.sweep')]
+  same = [of for of in everywhere if of.rpartition('.')[2] == name]
+  within = [of for of in same if of.startswith(f'{path}.')]
+  misspelt = difflib.get_close_matches(name, list(here), n=1, cutoff=0.8)
+  if within or (same and not misspelt):
+    return f'; did you mean {" or ".join((within or same)[:3])}?'
+  if hint := nearest(name, here):
+    return hint
+  names = {of.rpartition('.')[2]: of for of in reversed(everywhere)}
+  close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+  return f'; did you mean {names[close[0]]}?' if close else ''
 
 
 def from_dict(values) -> Config:
@@ -422,7 +461,7 @@ def _build(default, values, path):
   for name, value in values.items():
     where = f'{path}.{name}'
     if name not in hints:
-      raise ValueError(f'unknown field {where}{nearest(name, hints)}')
+      raise ValueError(f'unknown field {where}{_hint(path, name, hints)}')
     if dataclasses.is_dataclass(hints[name]):
       if not hasattr(value, 'items'):
         raise ValueError(f'{where} must be a group of fields, got {value!r}')
@@ -437,6 +476,8 @@ def _typed(hint, value, where):
     item = hint.__args__[0]
     if not isinstance(value, (tuple, list)):
       raise ValueError(f'{where} must be a tuple, got {value!r}')
+    if item is str:  # --config.FIELD=a,b arrives as one text.
+      value = [name for text in value for name in _names(text)]
     return tuple(_typed(item, v, where) for v in value)
   if hint is float and isinstance(value, int) and not isinstance(value, bool):
     value = float(value)
@@ -444,7 +485,17 @@ def _typed(hint, value, where):
     raise ValueError(f'{where} must be {hint.__name__}, got {value!r}')
   if hint is float and not math.isfinite(value):
     raise ValueError(f'{where} must be finite, got {value!r}')
+  if hint is int and not -_MOST_INT <= value < _MOST_INT:
+    raise ValueError(f'{where} is {value}; it must be below {_MOST_INT}')
   return value
+
+
+def _names(text) -> list:
+  """Return the names in 'a,b' or '(a, b)'; other values as they are."""
+  if not isinstance(text, str):
+    return [text]
+  return [name.strip(' \'"') for name in text.strip(' ()[]').split(',')
+          if name.strip(' \'"')]
 
 
 def _require(ok, message):
@@ -463,11 +514,45 @@ def _at_least(path, value, least):
   _require(value >= least, f'{path} is {value}; it must be at least {least}')
 
 
+def _at_most(path, value, most):
+  _require(value <= most, f'{path} is {value}; it must be at most {most}')
+
+
+def check_warmup(config: Config, overrides: Mapping[str, Any]):
+  """Check warm-ups that were given on the command line.
+
+  Args:
+    config: the whole config.
+    overrides: values of the command line, by path without `config.`.
+
+  Raises:
+    ValueError: a warm-up is longer than its stage.
+  """
+  for name in STAGES:
+    steps, field = getattr(config, name).steps, f'{name}.optimizer.warmup_steps'
+    _require(
+        not steps or field not in overrides or overrides[field] <= steps,
+        f'config.{field} is {overrides.get(field)}, more than config.{name}'
+        f'.steps {steps}; the learning rate would never be reached')
+
+
+def short_warmups(config: Config) -> list[str]:
+  """Return a line for each stage that ends before its warm-up does."""
+  return [
+      f'{name}: the learning rate rises for {warmup} steps '
+      f'(config.{name}.optimizer.warmup_steps), and the stage has {steps}'
+      for name in STAGES[: STAGES.index(config.stage) + 1]
+      if (steps := getattr(config, name).steps) < (
+          warmup := getattr(config, name).optimizer.warmup_steps) and steps]
+
+
 def _check(config: Config):
   """Facts that hold across fields and need no device or file."""
   _one_of('config.stage', config.stage, STAGES)
+  _at_least('config.seed', config.seed, 0)
   for name in ('train_problems', 'transcripts'):
     _at_least(f'config.task.{name}', getattr(config.task, name), 1)
+    _at_most(f'config.task.{name}', getattr(config.task, name), _MOST_GENERATED)
   _one_of('config.task.long_prompts', config.task.long_prompts,
           ('error', 'drop'))
   model = config.model
@@ -512,6 +597,8 @@ def _check(config: Config):
     _one_of('config.memory.offload', name, ('reference', 'optimizer'))
   _check_lora_reference(model.lora, memory)
   _at_least('config.base.steps', config.base.steps, 1)
+  for name in STAGES:
+    _at_most(f'config.{name}.steps', getattr(config, name).steps, _MOST_STEPS)
   _at_least('config.base.batch_size', config.base.batch_size, 1)
   _check_accumulation('config.base', config.base.batch_size,
                       config.base.micro_batches)
@@ -637,6 +724,7 @@ def _check_evaluation(grading, evaluation):
            f'config.evaluation.temperature is {evaluation.temperature}; it '
            'must be above 0, or samples in parallel are all the same')
   _at_least('config.evaluation.samples', evaluation.samples, 1)
+  _at_most('config.evaluation.samples', evaluation.samples, _MOST_SAMPLES)
   _at_least('config.evaluation.attempts', evaluation.attempts, 2)
 
 

@@ -6,6 +6,8 @@ Exit codes: 0 done, 2 bad input, 130 Ctrl-C.
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import os
+import re
 import sys
 
 from absl import app
@@ -56,15 +58,27 @@ def failed(lines: list[str], code: int) -> int:
   """Says what is wrong; returns the exit code."""
   for line in lines:
     text = ' '.join(line.split('\n'))  # Of libraries, some say more.
+    text = re.sub(r'\S{300,}', _shortened, text)
     print(f'score_jax: {text}', file=sys.stderr, flush=True)
   return code
+
+
+def _shortened(match: re.Match) -> str:
+  """Return a long word, such as a path, without its middle."""
+  word = match.group()
+  return f'{word[:100]}...{word[-100:]} ({len(word)} characters)'
 
 
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
   try:
     yield
-  except (flags.Error, ValueError) as error:
+  except (flags.Error, ValueError, OSError) as error:
     if flags.FLAGS.is_parsed() and logging.vlog_is_on(1):
       raise
-    sys.exit(failed(getattr(error, 'lines', [str(error)]), BAD_INPUT))
+    lines = getattr(error, 'lines', [str(error)])
+    if isinstance(error, OSError):
+      if error.filename is None:  # Not of a path that was given.
+        raise
+      lines = [f'{os.fsdecode(error.filename)}: {error.strerror}']
+    sys.exit(failed(lines, BAD_INPUT))

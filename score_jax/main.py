@@ -9,6 +9,7 @@ of the user are one line (`--v=1` shows the traceback).
 """
 
 import contextlib
+import os
 import re
 import sys
 import traceback
@@ -22,10 +23,12 @@ from ml_collections import config_flags
 from score_jax import compile_cache
 from score_jax import compile_check
 from score_jax import config as config_lib
+from score_jax import door
 from score_jax import files
 from score_jax import hosts
 from score_jax import notice
 from score_jax import pipeline
+from score_jax import recipes
 from score_jax import run as run_lib
 from score_jax import shutdown
 from score_jax import sweep
@@ -34,8 +37,8 @@ from score_jax.report import table
 
 _CONFIG = config_flags.DEFINE_config_file(
     'config', None,
-    'A file of experiments/, with :VARIANT if you like. Its fields are in '
-    'score_jax/config.py, its variants in experiments/variants.py.')
+    'FILE or FILE:VARIANT; experiments/stage2.py needs no checkout. '
+    'Fields: score_jax/config.py; variants: score_jax/recipes/base_recipes.py.')
 _WORKDIR = flags.DEFINE_string(
     'workdir', None,
     'Where the run is kept: DIR, or gs://BUCKET/RUN; by default runs/NAME.')
@@ -75,7 +78,7 @@ def parse(argv: list[str]) -> list[str]:
   try:
     for arg in argv[1:]:
       config_lib.check_override(arg)
-    rest = flags.FLAGS(argv)
+    rest = flags.FLAGS(_with_packaged(argv))
     if len(rest) > 1:
       raise ValueError(f'unexpected argument {rest[1]!r}; flags begin with --')
     if _CONFIG.value is None:
@@ -89,6 +92,17 @@ def parse(argv: list[str]) -> list[str]:
     return rest
   except Exception as error:  # Whatever a config file raises.
     sys.exit(_failed(_in_a_line(error, argv), BAD_INPUT))
+
+
+def _with_packaged(argv: list[str]) -> list[str]:
+  """Return the arguments, with --config naming a file that exists."""
+  found = list(argv)
+  for n, arg in enumerate(argv):
+    if arg in ('--config', '-config') and n + 1 < len(argv):
+      found[n + 1] = recipes.packaged(argv[n + 1])
+    elif match := re.fullmatch(r'(--?config=)(.*)', arg, re.DOTALL):
+      found[n] = match.group(1) + recipes.packaged(match.group(2))
+  return found
 
 
 def main(unused_argv: list[str]):
@@ -113,6 +127,8 @@ def _known(error: Exception) -> tuple[str, int] | None:
   if isinstance(error, (ValueError, FloatingPointError)):
     return str(error), (
         FAILED if isinstance(error, FloatingPointError) else BAD_INPUT)
+  if isinstance(error, OSError) and error.filename is not None:
+    return f'{os.fsdecode(error.filename)}: {error.strerror}', BAD_INPUT
   if isinstance(error, jax.errors.JaxRuntimeError):
     found = re.search(r'out of memory.*', str(error), re.IGNORECASE)
     if found:
@@ -139,7 +155,10 @@ def _act():
   if 'sweep' in values:
     _sweep(values)
     return
-  config = run_lib.resolved(config_lib.from_dict(values))
+  config = config_lib.from_dict(values)
+  config_lib.check_warmup(
+      config, config_flags.get_override_values(flags.FLAGS['config']))
+  config = run_lib.resolved(config)
   folder = files.opened(_WORKDIR.value or f'runs/{config.name}', writes=True)
   if hosts.is_first():
     print(f'workdir: {folder}', flush=True)
@@ -190,8 +209,7 @@ def _in_a_line(error: Exception, argv: list[str]) -> str:
 
 
 def _failed(line: str, code: int) -> int:
-  print(f'score_jax: {line}', file=sys.stderr, flush=True)
-  return code
+  return door.failed([line], code)
 
 
 if __name__ == '__main__':

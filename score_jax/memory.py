@@ -12,19 +12,17 @@ import pathlib
 from typing import Any
 from typing import NamedTuple
 
-from absl import app
 from absl import flags
 import jax
 import jax.numpy as jnp
 
 from score_jax import config as config_lib
+from score_jax import door
 from score_jax import sharding
 from score_jax import states as states_lib
 from score_jax import update
 from score_jax.models import decoder
 from score_jax.models import variants
-
-_WRITE = flags.DEFINE_bool('write', False, 'Write the table into its page.')
 
 PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'memory.md'
 BEGIN, END = '<!-- table -->\n', '<!-- end of table -->\n'
@@ -140,13 +138,24 @@ def page(old: str, table: str) -> str:
   return before + BEGIN + table + END + rest.split(END)[1]
 
 
-def main(unused_argv: list[str]):
-  """Prints the table."""
+def _define():
+  flags.DEFINE_bool('write', False, 'Write the table into its page.')
+
+
+def main():
+  """Print the table, and write it into its page if asked for.
+
+  Raises:
+    ValueError: the page is not there, as outside a checkout.
+  """
+  if flags.FLAGS.write and not PAGE.is_file():
+    raise ValueError(f'--write: {PAGE} is not there; run the command in a '
+                     'checkout of the repository')
   text = table()
   print(text, end='')
-  if _WRITE.value:
+  if flags.FLAGS.write:
     PAGE.write_text(page(PAGE.read_text(), text))
 
 
 if __name__ == '__main__':
-  app.run(main)
+  door.run(main, _define)

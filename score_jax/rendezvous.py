@@ -9,6 +9,7 @@ Each message is one line of JSON. A process sends who it is; process 0 answers
 with the missing processes, with an error, or with the word to start.
 """
 
+import contextlib
 import dataclasses
 import json
 import selectors
@@ -200,7 +201,8 @@ def _started(connection, hello, count, deadline) -> bool:
   try:
     connection.sendall(json.dumps(hello).encode() + b'\n')
     # Process 0 has the same limit and says at its end who is missing.
-    connection.settimeout(max(_RETRY_S, deadline - time.monotonic()) + _REPORT_S)
+    left = max(_RETRY_S, deadline - time.monotonic())
+    connection.settimeout(left + _REPORT_S)
     with connection.makefile('rb') as lines:
       for line in lines:
         message = _parsed(line) or {}
@@ -216,10 +218,8 @@ def _started(connection, hello, count, deadline) -> bool:
 
 
 def _tell(peer, message):
-  try:
+  with contextlib.suppress(OSError):  # It has ended, as the next read shows.
     peer.connection.sendall(json.dumps(message).encode() + b'\n')
-  except OSError:
-    pass  # It has ended, which the next read shows.
 
 
 def _parsed(line) -> dict | None:

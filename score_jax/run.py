@@ -24,6 +24,7 @@ from score_jax import hosts
 from score_jax import keys
 from score_jax import sharding
 from score_jax import shutdown
+from score_jax import size_checks
 from score_jax import states as states_lib
 from score_jax import tasks
 from score_jax import trained
@@ -125,7 +126,7 @@ class Run:
     if result is not None:
       results['stages'][stage] = result
       results.setdefault('grading', {})[stage] = grading
-    results['wall_s'][act] = wall_s
+    results.setdefault('wall_s', {})[act] = wall_s
     self.writer.results(results)
 
   def close(self):
@@ -286,6 +287,16 @@ def _check_length(config, actor):
         'config.rollout.attempt_tokens')
 
 
+def _check_problems(config, task, directory):
+  """ValueError if more problems are to be evaluated than there are."""
+  asked, split = config.evaluation.problems, config.evaluation.split
+  there = len(data.open_split(task, split, directory)) if asked else 0
+  if asked > there:
+    raise ValueError(
+        f'config.evaluation.problems is {asked}, and the split {split!r} of '
+        f'task {task.name!r} has {there} problems; 0 takes all of them')
+
+
 def open_run(
     config: config_lib.Config,
     folder: files.Path,
@@ -330,6 +341,7 @@ def open_run(
   actor = actor_lib.Actor(config, task, tokenizer, mesh, grader)
   actor.conversation = feedback.conversation(actor, config.rollout)
   _check_length(config, actor)
+  size_checks.check(config, actor.conversation.longest, mesh)
   writer = writer_lib.Writer(folder)
   record = writer_lib.run_record(dataclasses.asdict(config), _base_of(config))
   hosts.check_same('config', files.flat(record['config']))
@@ -340,6 +352,7 @@ def open_run(
   kept = files.on_disk(folder)
   if hosts.is_first() or kept != folder:  # Each host on a disk of its own.
     data.prepare(task, kept / 'data', task.splits)
+    _check_problems(config, task, kept / 'data')
   if hosts.is_first() and not (
       evaluating and (folder / 'config.json').exists()):
     writer.config(record)
@@ -349,7 +362,8 @@ def open_run(
     raise ValueError(
         f'--workdir={folder} of process {hosts.number()} is not that of '
         'process 0; name a folder that all hosts share')
-  for line in filter(None, (*task.notes, says)):
+  for line in filter(None, (
+      *task.notes, says, *config_lib.short_warmups(config))):
     writer.say(line)
   return Run(config, folder, mesh, states_lib.States(config, mesh), actor,
              writer, stop)

@@ -25,6 +25,7 @@ from score_jax import board
 from score_jax import config as config_lib
 from score_jax import files
 from score_jax import hosts
+from score_jax import results_file
 
 _METRICS, _TIMINGS = 'metrics.jsonl', 'timings.jsonl'
 _PACKAGES = (
@@ -132,7 +133,7 @@ class Writer:
   def read_results(self) -> dict[str, Any] | None:
     """What `results.json` holds, on every process; None if there is none."""
     return hosts.from_first(
-        lambda: files.read_json(self.workdir / 'results.json'))
+        lambda: results_file.read(self.workdir / 'results.json'))
 
   def config(self, record: dict[str, Any]):
     """Writes `config.json`; `record` as of `run_record`."""

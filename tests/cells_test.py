@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from experiments import sweep_embedded
 from score_jax import cells as cells_lib
 from score_jax import config as config_lib
+from score_jax.recipes import sweep_embedded
 from tests import sweep_tiny
 
 
@@ -157,3 +157,35 @@ def test_a_folder_of_another_sweep_is_refused(tmp_path):
       alpha=5.0))
   with pytest.raises(ValueError, match='config.stage2.alpha is 10.0 there'):
     cells_lib.check_folders(others)
+
+
+def test_steps_of_all_cells_reach_methods_without_stage_1(tmp_path):
+  def shorten(values):
+    values['sweep']['only'] = ()
+    values['stage1']['steps'], values['stage2']['steps'] = 5, 7
+  found = _named(_cells(tmp_path, 'full', shorten))
+  steps = {name: (cell.config.stage1.steps, cell.config.stage1b.steps,
+                  cell.config.stage2.steps)
+           for (name, seed, _), cell in found.items() if seed == 0}
+  assert steps['score'] == steps['no_bonus'] == (5, 0, 7)
+  for name in ('no_stage1', 'single_turn', 'plain_last', 'star', 'pair_sft'):
+    assert steps[name] == (0, 0, 12)
+  assert steps['three_attempts'] == (3, 2, 7)
+
+
+def test_learning_rates_of_all_cells_reach_every_method(tmp_path):
+  def change(values):
+    values['sweep']['only'] = ()
+    values['stage2']['optimizer']['learning_rate'] = 7e-5
+    values['stage1']['optimizer']['learning_rate'] = 7e-5
+  for cell in _cells(tmp_path, 'full', change):
+    assert cell.config.stage2.optimizer.learning_rate == 7e-5
+    if cell.config.stage1b.steps:
+      assert cell.config.stage1b.optimizer.learning_rate == 7e-5
+
+
+def test_a_method_that_is_not_known_is_named(tmp_path):
+  with pytest.raises(ValueError, match="cells.x is 'no_bonnus'; did you mean "
+                                       "'no_bonus'"):
+    _cells(tmp_path, 'quick', _set(
+        cells={'score': 'score', 'x': 'no_bonnus'}, only=()))

@@ -7,13 +7,13 @@ import re
 import jax
 import pytest
 
-from experiments import pods
 from score_jax import compile_check
 from score_jax import compile_programs
 from score_jax import config as config_lib
 from score_jax import run as run_lib
 from score_jax import sharding
 from score_jax import tpu_slices
+from score_jax.recipes import pods
 from tests import arithmetic_test
 
 _config = arithmetic_test.small_config

@@ -6,9 +6,9 @@ import pathlib
 
 import pytest
 
-from experiments import pods
-from experiments import variants
 from score_jax import config as config_lib
+from score_jax.recipes import base_recipes
+from score_jax.recipes import pods
 
 
 def test_defaults_are_every_field_and_locked():
@@ -122,18 +122,18 @@ def test_a_stage_of_which_some_fields_are_given_keeps_the_others():
   assert config.stage1.method == 'stage1'
 
 
-@pytest.mark.parametrize('variant', [None, *variants.VARIANTS])
+@pytest.mark.parametrize('variant', [None, *base_recipes.VARIANTS])
 @pytest.mark.parametrize('stage', ['stage1', 'stage2'])
 def test_every_experiment_builds(variant, stage):
   experiment = importlib.import_module(f'experiments.{stage}')
   config = config_lib.from_dict(experiment.get_config(variant))
   assert config.stage == stage and config.name == (variant or 'chain')
-  other = config_lib.from_dict(variants.make(variant, 'stage2'))
+  other = config_lib.from_dict(base_recipes.make(variant, 'stage2'))
   assert dataclasses.replace(config, stage='stage2') == other
 
 
 def test_no_file_of_experiments_is_left_out():
-  folder = pathlib.Path(variants.__file__).parent
+  folder = pathlib.Path(base_recipes.__file__).parent
   with_config = {path.stem for path in folder.glob('*.py')
                  if 'def get_config(' in path.read_text()}
   assert with_config == {'pods', 'stage1', 'stage2', 'sweep_embedded'}
@@ -152,9 +152,80 @@ def test_every_pod_builds(variant):
 def test_an_unknown_variant_lists_the_known_ones():
   with pytest.raises(ValueError, match="unknown variant 'smollm2_gsm'; did you "
                                        'mean .*known: chain, .*smollm2_gsm8k'):
-    variants.make('smollm2_gsm', 'stage2')
+    base_recipes.make('smollm2_gsm', 'stage2')
 
 
 def test_sizes_that_no_model_has_are_refused():
   with pytest.raises(ValueError, match='mlp_width is 4000000000; no model is'):
     config_lib.from_dict({'model': {'mlp_width': 4_000_000_000}})
+
+
+@pytest.mark.parametrize('path,meant', [
+    ('stage2.learning_rate', 'config.stage2.optimizer.learning_rate'),
+    ('stage1.warmup_steps', 'config.stage1.optimizer.warmup_steps'),
+    ('base.eps', 'config.base.optimizer.eps'),
+    ('attempt_tokens', 'config.rollout.attempt_tokens'),
+    ('lora.rank', 'config.model.lora'),
+    ('rank', 'config.model.lora.rank'),
+    ('alpha', 'config.model.lora.alpha or config.stage1.alpha or '
+              'config.stage1b.alpha'),
+    ('model.attempt_tokens', 'config.rollout.attempt_tokens'),
+    ('rollout.temperture', "'temperature'"),
+    ('stage2.alhpa', "'alpha'"),
+    ('sweep.dail', "'dial'"),
+])
+def test_the_hint_names_the_field_at_its_own_level(path, meant):
+  with pytest.raises(ValueError) as error:
+    config_lib.check_override(f'--config.{path}=1')
+  assert str(error.value).endswith(f'; did you mean {meant}?')
+
+
+def test_a_file_with_a_field_at_the_wrong_level_gets_the_same_hint():
+  with pytest.raises(ValueError, match='unknown field config.stage2.learning_'
+                     'rate; did you mean config.stage2.optimizer.learning_rat'):
+    config_lib.from_dict({'stage2': {'learning_rate': 1e-3}})
+
+
+@pytest.mark.parametrize('value', [
+    ('scaling', 'in_a_row'), ['scaling', 'in_a_row'], ('scaling,in_a_row',),
+    ('scaling, in_a_row',), ('(scaling,in_a_row)',), ("'scaling','in_a_row'",),
+    ('[scaling, in_a_row,]',)])
+def test_names_are_told_apart_by_commas(value):
+  config = config_lib.from_dict({'evaluation': {'studies': value}})
+  assert config.evaluation.studies == ('scaling', 'in_a_row')
+
+
+@pytest.mark.parametrize('values,message', [
+    ({'seed': 2**63}, 'config.seed is 9223372036854775808; it must be below'),
+    ({'seed': 2**32}, 'config.seed is 4294967296; it must be below 4294967296'),
+    ({'seed': -1}, 'config.seed is -1; it must be at least 0'),
+    ({'base': {'steps': 10**22}}, 'config.base.steps is 10{22}; it must be'),
+    ({'stage2': {'steps': 2**31}}, 'config.stage2.steps is 2147483648; it must'),
+    ({'task': {'train_problems': 10**9}}, 'config.task.train_problems is 10{9};'),
+    ({'task': {'transcripts': 10**8}}, 'config.task.transcripts is 10{8}; it'),
+    ({'evaluation': {'samples': 10**6}}, 'config.evaluation.samples is 1000000;'),
+    ({'evaluation': {'attempts': -(2**40)}}, 'config.evaluation.attempts is -'),
+])
+def test_numbers_beyond_their_range_are_refused(values, message):
+  with pytest.raises(ValueError, match=message):
+    config_lib.from_dict(values)
+  assert config_lib.from_dict({'seed': 2**32 - 1}).seed == 2**32 - 1
+
+
+def test_a_warm_up_that_is_given_fits_its_stage():
+  short = {'steps': 5, 'optimizer': {'warmup_steps': 6}}
+  config = config_lib.from_dict({'stage1': short, 'stage2': short})
+  field = 'stage1.optimizer.warmup_steps'
+  with pytest.raises(ValueError, match=f'config.{field} is 6, more than '
+                                       r'config.stage1.steps 5'):
+    config_lib.check_warmup(config, {field: 6})
+  config_lib.check_warmup(config, {'stage1.steps': 5})
+  config_lib.check_warmup(config, {'base.optimizer.warmup_steps': 600})
+  assert config_lib.short_warmups(config) == [
+      f'{name}: the learning rate rises for 6 steps (config.{name}.optimizer.'
+      'warmup_steps), and the stage has 5' for name in ('stage1', 'stage2')]
+  # A stage that is left out, or that is not reached, has no warm-up.
+  config = config_lib.from_dict({
+      'stage': 'stage1', 'stage2': short,
+      'stage1b': {'steps': 0, 'optimizer': {'warmup_steps': 6}}})
+  assert not config_lib.short_warmups(config)

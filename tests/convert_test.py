@@ -13,7 +13,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import variants as experiments
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import convert
@@ -27,6 +26,7 @@ from score_jax.models import families
 from score_jax.models import hf
 from score_jax.models import safetensors
 from score_jax.models import stored
+from score_jax.recipes import base_recipes
 from tests import folders
 
 
@@ -138,7 +138,7 @@ def test_pieces_are_read_once_and_keep_no_other_alive(monkeypatch, stacked):
 
 def _workdir(folder, model, stage='stage2', steps=(2, 4), checkpoint_path=''):
   """A run's folder, with checkpoints but without a run."""
-  values = experiments.make('chain', 'stage2')
+  values = base_recipes.make('chain', 'stage2')
   values.model.update(weights.fields_json(model))
   values.model.update(lora=dataclasses.asdict(model.lora),
                       checkpoint=checkpoint_path)

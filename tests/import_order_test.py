@@ -14,13 +14,15 @@ LAYERS = (
     'config types keys buckets files lock new_folder door'
     ' rendezvous hosts',
     'grading datasets tasks text data',
-    'sharding compiler rows cpu_collectives models',
+    'sharding compiler rows cpu_collectives size_checks models',
     'rollout',
     'rl',
     'optimizers update metrics',
-    'seal checkpoint progress board profiling compile_cache writer report'
+    'seal checkpoint progress board profiling compile_cache results_file writer'
+    ' report'
     ' shutdown notice watch',
     'weights trained actor continuation feedback states run',
+    'recipes',
     'protocol studies evaluate offline train imitate pipeline'
     ' cells sweep'
     ' tpu_slices arithmetic hlo compile_lines compile_programs compile_check',

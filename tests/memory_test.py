@@ -74,8 +74,8 @@ def _plain(tmp_path_factory):
 
 def _command(monkeypatch, capsys, *, write):
   """What the command prints."""
-  monkeypatch.setattr(memory, '_WRITE', types.SimpleNamespace(value=write))
-  memory.main([])
+  monkeypatch.setattr(memory.flags, 'FLAGS', types.SimpleNamespace(write=write))
+  memory.main()
   return capsys.readouterr().out
 
 

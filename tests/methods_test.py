@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from experiments import methods
-from experiments import variants
 from score_jax import config as config_lib
 from score_jax import pipeline
 from score_jax import train
+from score_jax.recipes import base_recipes
+from score_jax.recipes import methods
 
 
 def _config(name) -> config_lib.Config:
-  return config_lib.from_dict(variants.make(name, 'stage2'))
+  return config_lib.from_dict(base_recipes.make(name, 'stage2'))
 
 
 def _steps(config) -> int:
@@ -34,8 +34,8 @@ def test_every_method_builds_on_every_variant_at_its_budget(variant, method):
 
 
 def test_a_method_alone_is_of_the_embedded_task():
-  assert variants.make('no_bonus', 'stage2').task.name == 'chain'
-  assert not set(methods.METHODS) & set(variants.VARIANTS)
+  assert base_recipes.make('no_bonus', 'stage2').task.name == 'chain'
+  assert not set(methods.METHODS) & set(base_recipes.VARIANTS)
 
 
 @pytest.mark.parametrize('name,message', [
@@ -46,7 +46,7 @@ def test_a_method_alone_is_of_the_embedded_task():
 ])
 def test_an_unknown_name_is_told(name, message):
   with pytest.raises(ValueError, match=message):
-    variants.make(name, 'stage2')
+    base_recipes.make(name, 'stage2')
 
 
 # What r1 and r2 add to each attempt's reward, and the KL weights, at the

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import variants
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import hosts
@@ -16,13 +15,14 @@ from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
 from score_jax import train
+from score_jax.recipes import base_recipes
 from score_jax.text import prompts
 
 STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}
 
 
 def _config(**changes) -> config_lib.Config:
-  values = variants.make('chain', 'stage2')
+  values = base_recipes.make('chain', 'stage2')
   values.model.update(num_layers=1, width=16, num_heads=2, num_kv_heads=1,
                       head_dim=8, mlp_width=16)
   values.task.update(train_problems=64, transcripts=64)

@@ -3,11 +3,11 @@
 import pathlib
 import re
 
-from experiments import methods
-from experiments import pods
-from experiments import sweep_embedded
-from experiments import variants
 from score_jax import config as config_lib
+from score_jax.recipes import base_recipes
+from score_jax.recipes import methods
+from score_jax.recipes import pods
+from score_jax.recipes import sweep_embedded
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / 'README.md').read_text()
@@ -34,13 +34,13 @@ def test_every_config_and_field_that_is_named_exists():
     elif path.endswith('sweep_embedded.py'):
       sweep_embedded.get_config(variant)
     elif not variant.startswith('VARIANT'):
-      variants.make(variant, 'stage2')
+      base_recipes.make(variant, 'stage2')
   for field in re.findall(r'--config\.[a-z][\w.]*', README):
     config_lib.check_override(field)
 
 
 def test_every_variant_is_described():
-  for name in (*variants.VARIANTS, *methods.METHODS):
+  for name in (*base_recipes.VARIANTS, *methods.METHODS):
     assert f'`{name}`' in README
 
 

@@ -2,13 +2,13 @@
 
 from unittest import mock
 
-from experiments import sweep_embedded
-from experiments import variants
+from score_jax.recipes import base_recipes
+from score_jax.recipes import sweep_embedded
 
 
 def tiny(config):
   """The embedded task, a model of 2,000 parameters, a few steps a stage."""
-  variants.chain(config)
+  base_recipes.chain(config)
   config.model.update(num_layers=1, width=16, num_heads=2, num_kv_heads=1,
                       head_dim=8, mlp_width=16)
   config.task.update(train_problems=64, transcripts=64)
@@ -24,9 +24,9 @@ def get_config(arg=None):
 
   With +METHOD it is the run of a single cell.
   """
-  with mock.patch.dict(variants.VARIANTS, tiny=tiny):
+  with mock.patch.dict(base_recipes.VARIANTS, tiny=tiny):
     if arg and arg.startswith('+'):
-      config = variants.make(f'tiny{arg}', 'stage2')
+      config = base_recipes.make(f'tiny{arg}', 'stage2')
       config.evaluation.studies = ('swapped',)
     else:
       config = sweep_embedded.get_config(f'tiny+{arg or "quick"}')

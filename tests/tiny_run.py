@@ -2,17 +2,17 @@
 
 import jax
 
-from experiments import variants
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
+from score_jax.recipes import base_recipes
 
 
 def config(name: str, **groups) -> config_lib.Config:
   """The config of an experiment, tiny, and with these fields changed."""
-  values = variants.make(name, 'stage2')
+  values = base_recipes.make(name, 'stage2')
   values.model.update(num_layers=1, width=16, num_heads=2, num_kv_heads=1,
                       head_dim=8, mlp_width=16)
   values.task.update(train_problems=64, transcripts=64)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import variants
 from score_jax import actor as actor_lib
 from score_jax import config as config_lib
 from score_jax import evaluate
@@ -17,6 +16,7 @@ from score_jax import shutdown
 from score_jax import train
 from score_jax import types
 from score_jax.grading import pool
+from score_jax.recipes import base_recipes
 from score_jax.rl import advantages
 from score_jax.rl import rewards
 
@@ -24,7 +24,7 @@ LAYOUT = types.Layout(1, (2, 2), (1,))
 
 
 def _config() -> config_lib.Config:
-  values = variants.make('chain', 'stage2')
+  values = base_recipes.make('chain', 'stage2')
   values.model.update(num_layers=1, width=16, num_heads=2, num_kv_heads=1,
                       head_dim=8, mlp_width=16)
   values.task.update(train_problems=64, transcripts=16)

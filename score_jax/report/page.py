@@ -34,6 +34,12 @@ def page(runs: Sequence[runs_lib.Run]) -> str:
   Raises:
     ValueError: a file of a run is not as a run writes it.
   """
+  folders = ' or '.join(str(run.folder) for run in runs)
+  with runs_lib.expected(f'a file in {folders}'):
+    return _page(runs)
+
+
+def _page(runs):
   script = _source('page.js')
   rows, num_transcripts = transcripts.carried(runs)
   return _rendered(

@@ -49,13 +49,20 @@ def read(folders: Sequence[str]) -> list[Run]:
   return [_read(path, path.name if unique else str(path)) for path in paths]
 
 
+class DamagedFile(ValueError):
+  """A file of a run is not as a run writes it."""
+
+
 @contextlib.contextmanager
 def expected(path: files.Path) -> Iterator[None]:
   """Turns what a file of another shape makes fail into a line that names it."""
   try:
     yield
-  except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-    raise ValueError(
+  except DamagedFile:
+    raise
+  except (ArithmeticError, AttributeError, LookupError, RecursionError,
+          TypeError, ValueError) as error:
+    raise DamagedFile(
         f'{path} is not as a run writes it ({type(error).__name__}: {error}); '
         'mend or move the file') from error
 
@@ -82,7 +89,10 @@ def _logged(folder):
     path = folder / name
     for number, (_, row) in enumerate(files.read_lines(path), 1):
       with expected(f'{path} line {number}'):
-        steps.setdefault((row['stage'], int(row['step'])), {}).update(row)
+        if row['stage'] not in config_lib.STAGES:
+          raise ValueError(f'no stage is named {row["stage"]!r}')
+        key = row['stage'], int(row['step'])
+        steps.setdefault(key, {}).update(row)
   return {stage: [row for (of, _), row in sorted(steps.items()) if of == stage]
           for stage in config_lib.STAGES}
 

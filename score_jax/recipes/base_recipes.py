@@ -6,8 +6,8 @@ both can go on in one workdir.
 
 import ml_collections
 
-from experiments import methods
 from score_jax import config as config_lib
+from score_jax.recipes import methods
 
 ConfigDict = ml_collections.ConfigDict
 

@@ -3,10 +3,10 @@
     python -m score_jax.main --config=experiments/stage2.py:METHOD
     python -m score_jax.main --config=experiments/stage2.py:VARIANT+METHOD
 
-on the embedded task, or on a variant of `experiments/variants.py`. All share
-the loop, and have the steps, so the samples and updates, of both of the
-variant's stages; learning rates and KL weights are the variant's. Sections,
-equations and tables are of the paper (2409.12917).
+on the embedded task, or on a variant of `score_jax/recipes/base_recipes.py`.
+All share the loop, and have the steps, so the samples and updates, of both
+stages of the variant; learning rates and KL weights are the variant's.
+Sections, equations and tables are of the paper (2409.12917).
 """
 
 import ml_collections
