@@ -37,12 +37,16 @@ def keep(
 
   Raises:
     ValueError: the folder is a file.
+    OSError: the system refuses its name.
   """
   if folder is None:
     folder = jax.config.jax_compilation_cache_dir or os.fspath(default)
   if not folder:
     jax.config.update('jax_enable_compilation_cache', False)
     return
+  if not re.match(r'\w+://', folder):
+    with contextlib.suppress(FileNotFoundError):
+      os.stat(folder)  # An OSError where the name itself is refused.
   if epath.Path(folder).is_file():
     raise ValueError(f'--compile_cache={folder} is a file; name a folder')
   jax.config.update('jax_compilation_cache_dir', folder)

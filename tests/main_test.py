@@ -199,6 +199,28 @@ FLAGS = {
         'config.seed is 0 there and 1 here',
         'config.stage2.alpha is 10.0 there and 3.0 here',
         'take another --workdir'),
+    'seed_of_too_many_bits': (
+        (*door.TINY, '--config.seed=9223372036854775808'),
+        'config.seed is 9223372036854775808; it must be below 4294967296'),
+    'field_of_another_group': (
+        (*door.TINY, '--config.stage2.learning_rate=1e-5'),
+        'did you mean config.stage2.optimizer.learning_rate?'),
+    'long_warm_up': (
+        (*door.TINY, '--config.stage1.optimizer.warmup_steps=4'),
+        'config.stage1.optimizer.warmup_steps is 4, more than config.stage1.'
+        'steps 3'),
+    'sizes_of_no_machine': (
+        (*door.TINY, '--config.rollout.prompts=100000000'),
+        'config.rollout.prompts x samples', 'GiB on each device'),
+    'unknown_study': (
+        (*door.TINY, '--config.evaluation.studies=scaling,in_row'),
+        "config.evaluation.studies is 'in_row'", "did you mean 'in_a_row'"),
+    **{f'long_{name}': ((*door.TINY, f'--{flag}=/tmp/{"x" * 5000}'),
+                        f'/tmp/{"x" * 50}', 'characters)')
+       for name, flag in {
+           'checkpoint': 'config.model.checkpoint',
+           'tokenizer': 'config.model.tokenizer',
+           'workdir': 'workdir', 'compile_cache': 'compile_cache'}.items()},
 }
 
 
@@ -276,7 +298,47 @@ def test_weights_of_stage_1_are_looked_for_before_the_base_is_trained(
       [*door.TINY, f'--config.stage1.checkpoint={tmp_path}/none',
        f'--workdir={tmp_path}/run'], scratch)
   _refused(ended, f'config.stage1.checkpoint: {tmp_path}/none holds no')
-  assert 'base' not in ended.out
+  assert 'base: 4 steps' not in ended.out
+
+
+@pytest.mark.parametrize('args,words', [
+    (('--config.evaluation.problems=2001',),
+     ("config.evaluation.problems is 2001, and the split 'test' of task "
+      "'chain' has 2000 problems",)),
+    ((f'--config.stage1.checkpoint=/tmp/{"x" * 5000}',),
+     ('/tmp/xxx', 'too long')),
+    (('--config.stage1.checkpoint=/proc/self/mem/x',), ('/proc/self/mem/x',)),
+])
+def test_what_shows_with_the_data_is_one_line(scratch, tmp_path, args, words):
+  ended = door.call([*door.TINY, f'--workdir={tmp_path}/run', *args], scratch)
+  _refused(ended, *words)
+  assert 'base: 4 steps' not in ended.out
+
+
+@pytest.mark.parametrize('content', [
+    '{"stages":5}', '[]', '{}', '5', '{"stages":{"base":7}}',
+    '{"stages":{},"wall_s":[]}', '{"stages":{},"grading":"x"}'])
+def test_results_that_no_run_wrote_are_named(
+    scratch, finished, tmp_path, content):
+  workdir = tmp_path / 'run'
+  shutil.copytree(finished[0], workdir)
+  (workdir / 'results.json').write_text(content)
+  ended = door.call([*door.TINY, f'--workdir={workdir}'], scratch)
+  _refused(ended, f'{workdir}/results.json is not as a run writes it')
+  assert (workdir / 'results.json').read_text() == content
+
+
+def test_experiments_need_no_checkout(tmp_path):
+  # The folder has a package of the same name, which is not used.
+  (tmp_path / 'experiments').mkdir()
+  (tmp_path / 'experiments' / '__init__.py').touch()
+  done = subprocess.run(
+      [sys.executable, '-m', 'score_jax.main', *door.TINY,
+       '--config.mesh.data=3', f'--workdir={tmp_path}/run'], cwd=tmp_path,
+      env=os.environ | {'PYTHONPATH': str(ROOT), 'XLA_FLAGS': ''},
+      capture_output=True, text=True, check=False)
+  _refused(door.Ended(done.returncode, done.stdout, done.stderr),
+           "'data': 3", 'does not fit 1 devices')
 
 
 def test_the_traceback_is_there_for_those_who_ask(scratch):

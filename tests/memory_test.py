@@ -1,6 +1,8 @@
 """Choices of memory: what they cost, and whole runs with each."""
 
 import dataclasses
+import subprocess
+import sys
 import types
 
 import jax
@@ -250,3 +252,23 @@ def test_host_memory_that_is_not_there_is_refused_at_the_door(
   with pytest.raises(ValueError, match='has no far_host memory'):
     pipeline_test._open(tmp_path, config)
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('args,said', [
+    (['--foo'], "Unknown command line flag 'foo'"),
+    (['x'], "unexpected argument 'x'; flags begin with --"),
+    (['--write=maybe'], '--write=maybe'),
+])
+def test_the_command_refuses_in_a_line(args, said):
+  done = subprocess.run([sys.executable, '-m', 'score_jax.memory', *args],
+                        capture_output=True, text=True, check=False)
+  assert done.returncode == 2 and done.stderr.startswith('score_jax: ')
+  assert said in done.stderr and done.stderr.count('\n') == 1
+  assert not done.stdout
+
+
+def test_a_page_that_is_not_there_is_named(monkeypatch, tmp_path):
+  monkeypatch.setattr(memory, 'PAGE', tmp_path / 'docs' / 'memory.md')
+  monkeypatch.setattr(memory.flags, 'FLAGS', types.SimpleNamespace(write=True))
+  with pytest.raises(ValueError, match='memory.md is not there; run the comma'):
+    memory.main()
