@@ -16,6 +16,7 @@ import time
 
 from launch import babysit
 from launch import commands
+from launch import config_check
 from launch import job as job_lib
 from launch import shell as shell_lib
 from launch import slices
@@ -46,6 +47,10 @@ def main(
     flags, args = _parser().parse_known_args(_checked(argv))
     job = _job(flags, args)
     shell = shell_lib.Shell(flags.dry_run, flags.tries, flags.wait_s, sleep)
+    if flags.command in _STARTS:
+      remark = config_check.check(job.checkout, job.args)
+      if remark:
+        shell.say(remark)
     return _do(flags, job, shell, sleep)
   except ValueError as error:
     return _failed(str(error), BAD_INPUT)
@@ -86,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
   add('command', choices=_COMMANDS)
   add('--name', help='of the slices, or of the GKE workload')
   add('--type', help='of a slice, such as v5litepod-16')
+  add('--chips', type=int, default=0,
+      help='of a slice, for a --type that is not known here')
+  add('--hosts', type=int, default=0, help='of such a slice')
   add('--node-count', type=int, default=1, help='slices')
   tier = parser.add_mutually_exclusive_group()
   for name in ('spot', 'reserved'):
@@ -141,7 +149,8 @@ def _job(flags, args) -> job_lib.Job:
   run = flags.run or flags.name
   if not re.fullmatch(r'[\w.-]+', run):
     raise ValueError(f'--run={run}: use letters, digits, and any of . _ -')
-  kind = slices.find(flags.type) if flags.type else None
+  kind = slices.find(flags.type, flags.chips, flags.hosts,
+                     flags.runtime_version) if flags.type else None
   if flags.node_count < 1 or flags.tries < 1:
     raise ValueError('--node-count and --tries are at least 1')
   runtime = flags.runtime_version or (kind.runtime if kind else '')

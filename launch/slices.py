@@ -6,6 +6,7 @@ v5litepod-N and v6e-N count chips; v4-N and v5p-N count cores, two a chip.
 import dataclasses
 import json
 import pathlib
+import re
 import statistics
 
 _POWERS = [2**n for n in range(9)]
@@ -22,6 +23,12 @@ _RUNTIMES = {
     'v5litepod': 'v2-alpha-tpuv5-lite',
     'v5p': 'v2-alpha-tpuv5',
     'v6e': 'v2-alpha-tpuv6e',
+}
+_OTHER_NAMES = {
+    **{name: 'v5litepod' for name in (
+        'v5e', 'v5lite', 'v5-lite', 'v5-litepod', 'v5litepod', 'v5l')},
+    **{name: 'v6e' for name in ('v6', 'trillium', 'v6e')},
+    **{name: 'v5p' for name in ('v5', 'v5pod', 'v5p')}, 'v4': 'v4', 'v4p': 'v4',
 }
 _KNOWN = (
     'v4-8 -16 -32 -64 and multiples of 128 up to -4096; v5litepod-1 -4 -8 -16 '
@@ -46,21 +53,46 @@ class SliceType:
   runtime: str
 
 
-def find(name: str) -> SliceType:
-  """The type of that name.
+def find(
+    name: str, chips: int = 0, hosts: int = 0, runtime: str = ''
+) -> SliceType:
+  """Return the type of that name.
+
+  Args:
+    name: the accelerator type.
+    chips: of a slice, for a type that is not known here; 0: not given.
+    hosts: of such a slice, likewise.
+    runtime: the image of its hosts, likewise; '': not given.
 
   Raises:
-    ValueError: there is none; the message lists them.
+    ValueError: the type is not known and not described by the other arguments;
+      the message lists the known ones.
   """
   generation, _, size = name.partition('-')
-  known = _SIZES.get(generation, [])
-  if not size.isdecimal() or int(size) not in known:
-    raise ValueError(f'--type={name} is not known; there are {_KNOWN}')
+  known = size.isdecimal() and int(size) in _SIZES.get(generation, [])
+  if not known and chips > 0 and hosts > 0 and runtime:
+    return SliceType(name, chips, hosts, runtime)
+  if not known:
+    raise ValueError(
+        f'--type={name} is not known{_meant(name)}; there are {_KNOWN}; for '
+        'any other type give --chips and --hosts of a slice, and '
+        '--runtime-version')
+  if chips or hosts:
+    raise ValueError(f'--type={name} is known; leave out --chips and --hosts')
   chips = int(size) // _CORES_A_CHIP.get(generation, 1)
   # A slice of up to 8 chips of v5e or v6e is one host; others have 4 a host.
   on_one = chips <= (4 if generation in _CORES_A_CHIP else 8)
   return SliceType(
       name, chips, 1 if on_one else chips // 4, _RUNTIMES[generation])
+
+
+def _meant(name) -> str:
+  """Return a hint for the names that people use of a generation, or ''."""
+  parts = re.fullmatch(r'(.*?)-?(\d+)', name.lower())
+  generation = _OTHER_NAMES.get(parts.group(1)) if parts else None
+  if not generation or int(parts.group(2)) not in _SIZES[generation]:
+    return ''
+  return f'; did you mean {generation}-{parts.group(2)}?'
 
 
 def describe(kind: SliceType, count: int) -> str:

@@ -45,7 +45,7 @@ def keep(
     jax.config.update('jax_enable_compilation_cache', False)
     return
   if not re.match(r'\w+://', folder):
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
       os.stat(folder)  # An OSError where the name itself is refused.
   if epath.Path(folder).is_file():
     raise ValueError(f'--compile_cache={folder} is a file; name a folder')
