@@ -15,7 +15,6 @@ import dataclasses
 import json
 from multiprocessing import connection
 import os
-import pickle
 import queue
 import signal
 import subprocess
@@ -24,6 +23,7 @@ import time
 from typing import NamedTuple
 from typing import Protocol
 
+from score_jax.grading import send
 from score_jax.grading import worker
 
 _START_S = 120.0  # For imports, on a machine that does much else.
@@ -131,7 +131,7 @@ class Pool:
       limits: of an answer.
       around: each answer, in its thread.
     """
-    self._grade = pickle.dumps(grade)
+    self._grade = send.dumps(grade)
     self._around = around
     self._limits = limits
     self._idle = queue.SimpleQueue()

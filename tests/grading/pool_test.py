@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import json
 import os
-import pickle
 import signal
 import time
 
 import pytest
 
 from score_jax.grading import pool
+from score_jax.grading import send
 from score_jax.grading import worker
 
 LIMITS = pool.Limits(cpu_s=0.5, wall_s=30.0, memory_bytes=1 << 28)
@@ -80,7 +80,7 @@ def test_a_bad_answer_scores_0_is_counted_and_hurts_no_other(
 def test_processor_time_ends_a_worker_long_before_wall_time():
   # On a machine that is busy enough, 30 s hold less than 0.5 s of a processor.
   limits = dataclasses.replace(LIMITS, wall_s=3600.0)
-  found = pool._Worker(pickle.dumps(grade), limits)
+  found = pool._Worker(send.dumps(grade), limits)
   assert found.grade(json.dumps(['a', 'spin']).encode()) == worker.TIMEOUT
   assert found._process.returncode == -signal.SIGPROF
   assert not found.alive()
