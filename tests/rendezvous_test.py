@@ -128,3 +128,14 @@ def test_a_port_in_use_is_named(address):
     [line] = _meet(address, 2, (0,))
   assert line.startswith(f'--coordinator_address={address}: process 0 cannot ')
   assert '\n' not in line
+
+
+def test_a_stream_without_an_end_is_cut_off(address):
+  with concurrent.futures.ThreadPoolExecutor() as pool:
+    first = pool.submit(_meet, address, 2, (0,))
+    with _send(address, b'') as stream:
+      stream.settimeout(10)
+      with pytest.raises(ConnectionError):
+        while True:  # Process 0 closes what sends no line.
+          stream.sendall(b'x' * 4096)
+    assert _meet(address, 2, (1,)) == first.result() == [None]

@@ -14,7 +14,7 @@ def packaged(path: str) -> str:
     package's own file, so that `experiments/stage2.py` works in any folder.
   """
   file, colon, variant = path.partition(':')
-  own = pathlib.Path(__file__).with_name(pathlib.PurePath(file).name)
+  own = pathlib.Path(__file__).parent / pathlib.PurePath(file).name
   if (pathlib.PurePath(file).parent.name == 'experiments'
       and not pathlib.Path(file).exists() and own.exists()
       and own.name != '__init__.py'):
