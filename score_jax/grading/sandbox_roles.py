@@ -98,6 +98,17 @@ def uses_program(text: str, entry: str | None) -> bool:
   return bool(names - (set(dir(builtins)) - {entry} if entry else set()))
 
 
+def names_of_program(spec: dict) -> set[str]:
+  """Return the names that tests take from a program, or else `entry_point`."""
+  if entry := spec.get('entry_point'):
+    return {entry}
+  tests = '\n'.join(spec.get('tests') or ())
+  try:
+    return _free_names(f'{spec.get("setup") or ""}\n{tests}', set(), None)[1]
+  except (SyntaxError, ValueError, RecursionError, MemoryError):
+    return set()
+
+
 def _free_names(
     text: str, known: set[str], entry: str | None
 ) -> tuple[set[str], set[str]]:
