@@ -12,9 +12,9 @@ import json
 import warnings
 
 from score_jax.grading import blocks
+from score_jax.grading import names_in_tests
 from score_jax.grading import program_text
 from score_jax.grading import sandbox as sandbox_lib
-from score_jax.grading import sandbox_roles
 
 MAX_CHARACTERS = 100_000
 """A longer text is no program that anybody asked for: it fails."""
@@ -96,7 +96,7 @@ def check_tests(tests: list[str], setup: str, entry_point: str | None):
       except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(
             f'the field {field!r} is not Python ({error})') from error
-    if not sandbox_roles.uses_program(f'{setup}\n{text}', entry_point):
+    if not names_in_tests.uses_program(f'{setup}\n{text}', entry_point):
       named = f', as {entry_point!r}' if entry_point else ''
       raise ValueError(f"the field 'tests' uses nothing of a program{named}")
 
@@ -107,7 +107,7 @@ def program_of(text: str, spec: dict[str, str]) -> str:
   See `program_text.find` for the choice, which no test takes part in.
   """
   return program_text.find(text, spec.get('prefix') or '',
-                           sandbox_roles.names_of_program(spec))
+                           names_in_tests.of_program(spec))
 
 
 def answer(text: str) -> str | None:
