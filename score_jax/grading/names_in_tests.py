@@ -76,8 +76,9 @@ def free_names(
 def classes(text: str, names: set[str]) -> tuple[set[str], set[str]]:
   """Return the names that tests treat as classes, and that are spelled so.
 
-  Tests treat a name as a class by `isinstance`, by a class statement, or by an
-  attribute of what it returns that no plain value has. The second set has the
+  Tests treat a name as a class by `isinstance`, by a class statement, by an
+  attribute of what it returns that no plain value has, or by items that are set
+  of what a name in capitals returns. The second set has the
   names in capitals whose results the tests do not compare with literals.
 
   Args:
@@ -100,7 +101,12 @@ def classes(text: str, names: set[str]) -> tuple[set[str], set[str]]:
       held = node.value
       if isinstance(held, ast.Name) and _CLASS_NAME.fullmatch(held.id):
         shown.add(held.id)
-      shown.add(_called(held) or made.get(getattr(held, 'id', None)))
+      shown |= {_called(x) or made.get(getattr(x, 'id', None))
+                for x in _operands(held)}
+    elif isinstance(node, ast.Subscript) and not isinstance(
+        node.ctx, ast.Load):  # A function in capitals returns no container.
+      name = made.get(getattr(node.value, 'id', None)) or ''
+      shown |= {name} if _CLASS_NAME.fullmatch(name) else set()
     elif isinstance(node, ast.ClassDef):
       shown |= {x.id for x in node.bases if isinstance(x, ast.Name)}
     elif _called(node) in ('isinstance', 'issubclass') and node.args:
@@ -112,6 +118,13 @@ def classes(text: str, names: set[str]) -> tuple[set[str], set[str]]:
         compared |= {_called(side) for side in sides}
   spelled = {name for name in names if _CLASS_NAME.fullmatch(name)}
   return shown & names, spelled - compared - shown
+
+
+def _operands(node):
+  """The values that operators make a value of; itself if there is none."""
+  if isinstance(node, ast.BinOp):
+    return _operands(node.left) + _operands(node.right)
+  return _operands(node.operand) if isinstance(node, ast.UnaryOp) else [node]
 
 
 def _called(node):

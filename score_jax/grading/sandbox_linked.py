@@ -22,7 +22,7 @@ _BINARY = {f'{r}{name}' for name in remote.BINARY for r in ('', 'r', 'i')}
 OVERRIDDEN = frozenset(
     f'__{name}__' for name in (
         *_QUESTIONS, *_BINARY, *remote.ORDER, *remote.UNARY, *remote.TO_PLAIN,
-        'repr', 'str', 'format', 'eq', 'ne'))
+        'repr', 'str', 'format', 'eq', 'ne', 'missing'))
 """Methods with underscores that a subclass may override with effect here."""
 
 
@@ -97,6 +97,8 @@ def _method(name: str, base: type) -> Callable[..., Any] | None:
     return None
   elif name in ('__eq__', '__ne__'):
     return lambda self, other: _equal(self, other, base, name == '__ne__')
+  elif name == '__missing__':
+    return lambda self, key: self._peer.ask('item', self, key)
   elif name in ('__repr__', '__str__'):
     if issubclass(base, str) and name == '__str__':
       return None

@@ -13,7 +13,8 @@ program sees the operands: to `f(x) - 5 == 0` it could answer 0 whatever f is.
   An operator between it and a plain value has to give an `OPAQUE` object,
 - `OPAQUE`, which can be compared with objects of the program and no more.
 
-An object that a function returns is a `RESULT` from then on.
+An object that a function returns, or that is in what it returns, is a `RESULT`
+from then on, whatever it was.
 """
 
 import math
@@ -70,7 +71,7 @@ def grade(value: Any, new: int, made: bool = False) -> Any:
   """
   if is_object(value):
     old = object.__getattribute__(value, '_level')
-    if old is None or old < WEAK_NAME and not made and new < old:
+    if old is None or not made and new < old:
       object.__setattr__(value, '_level', new)
   return value
 

@@ -24,7 +24,9 @@ from typing import Any
 from score_jax.grading import sandbox_errors as errors
 from score_jax.grading import sandbox_linked as linked
 from score_jax.grading import sandbox_values as values
+from score_jax.grading.sandbox_remote import grade
 from score_jax.grading.sandbox_remote import Remote
+from score_jax.grading.sandbox_remote import RESULT
 
 GONE = 3
 """Exit status of a process whose other side ended or does not keep to this."""
@@ -32,6 +34,7 @@ GONE = 3
 _MAX_BYTES = 2**26  # Of a message.
 _HEADER_BYTES = 4
 _SMALL = 2**53  # Larger integers go as text.
+_RESULTS = ('call', 'get', 'item', 'next')  # Operations that return anything.
 _KINDS_OF_ERRORS = {
     name: kind for name, kind in vars(builtins).items()
     if isinstance(kind, type) and issubclass(kind, BaseException)}
@@ -61,6 +64,7 @@ class Peer:
     self._lent = []  # Objects that the other side knows by number.
     self._numbers = {}  # Of their ids: one object has one number.
     self._objects = {}  # Of the other side, by number.
+    self._mentioned = []  # Objects of the other side in the last message.
     self._linked = {}  # Classes of the other side, by number.
     self._shared = values.Shared(int(is_program))
     self._thread = threading.get_ident()
@@ -77,6 +81,10 @@ class Peer:
     while True:
       message = self._receive()
       if message[0] == 'is':
+        if operation in _RESULTS:
+          for value in self._mentioned:
+            if value is not message[1]:
+              grade(value, RESULT)
         return message[1]
       if message[0] == 'raise':
         raise errors.of_call(operation, message[1])
@@ -209,6 +217,7 @@ class Peer:
   def _object(self, number, make):
     if number not in self._objects:
       self._objects[number] = make(number)
+    self._mentioned.append(self._objects[number])
     return self._objects[number]
 
   def _decode_plain(self, kind, rest, make=None):
@@ -230,7 +239,8 @@ class Peer:
           self, str(name), base, overridden)
     kind = self._linked[class_number]
     if content[0] == 'shared':
-      return self._shared.value(content[1])
+      self._mentioned.append(self._shared.value(content[1]))
+      return self._mentioned[-1]
     if base in values.FIXED:
       return self._object(number, lambda number: linked.make(
           kind, base, number, [self._decode_plain(base, content[1:])]))
@@ -239,7 +249,7 @@ class Peer:
         base, content[1:], lambda parts: known if known is not None else
         linked.make(kind, base, number, [(), parts[0]]
                     if base is collections.deque else []))
-    return self._objects.setdefault(number, value)
+    return self._object(number, lambda number: value)
 
   def _decode_error(self, described, arguments, text, number):
     def make(number=None):
@@ -274,6 +284,7 @@ class Peer:
         os._exit(GONE)
       message, changes, dropped, extra = json.loads(self._read(size))
       self.is_decoding = True
+      self._mentioned = []
       kind, *rest = message
       if kind == 'ask':
         operation, *rest = rest
