@@ -47,6 +47,23 @@ def read_names(text: str) -> set[str]:
           if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
 
+def out_of_reach(text: str) -> str | None:
+  """Return what tests use that their sandbox does not have, None if nothing."""
+  for node in ast.walk(ast.parse(text)):
+    names = [alias.name for alias in getattr(node, 'names', ())
+             if isinstance(alias, ast.alias)]
+    if isinstance(node, ast.Import) and 'tempfile' in names or (
+        isinstance(node, ast.ImportFrom) and node.module == 'tempfile'):
+      return 'tempfile'
+    if _called(node) == 'open' and any(
+        isinstance(x, ast.Constant) and isinstance(x.value, str)
+        and set(x.value) & set('wax+') and set(x.value) <= set('rwaxbt+')
+        for x in (*node.args[1:2], *(k.value for k in node.keywords
+                                     if k.arg == 'mode'))):
+      return 'open() to write'
+  return None
+
+
 def free_names(
     text: str, known: set[str], entry: str | None
 ) -> tuple[set[str], set[str]]:

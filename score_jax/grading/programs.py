@@ -2,8 +2,8 @@
 
 Nothing here runs a program in this process, see `sandbox`. A pass cannot be
 faked: a program never shares a process with its tests, nor sees them, and only
-plain values come back from it, see `sandbox_wire`. What it is given are copies:
-tests see what it returns, and not what it does to its arguments.
+plain values and numbers of its objects come back from it, see `sandbox_wire`.
+Which part of an answer is the program: see `program_text`.
 """
 
 import ast
@@ -99,6 +99,18 @@ def check_tests(tests: list[str], setup: str, entry_point: str | None):
     if not names_in_tests.uses_program(f'{setup}\n{text}', entry_point):
       named = f', as {entry_point!r}' if entry_point else ''
       raise ValueError(f"the field 'tests' uses nothing of a program{named}")
+    if entry_point and not entry_point.isidentifier():
+      raise ValueError(f"the field 'entry_point' is {entry_point!r}, which is "
+                       'no name of a function or class; give the bare name')
+    found = names_in_tests.read_names(f'{setup}\n{text}')
+    if entry_point and entry_point not in found:
+      _, names = names_in_tests.free_names(f'{setup}\n{text}', set(), None)
+      raise ValueError(
+          f"no test uses the field 'entry_point', {entry_point!r}, and every "
+          f'program fails; the tests use {", ".join(sorted(names)[:5])}')
+    if problem := names_in_tests.out_of_reach(f'{setup}\n{text}'):
+      raise ValueError(f"the field 'tests' uses {problem}, which no sandbox "
+                       'has for tests, and every program fails')
 
 
 def program_of(text: str, spec: dict[str, str]) -> str:

@@ -86,12 +86,25 @@ def _type_of(value):
 
 def _super_of(kind, value):
   if remote.is_object(kind):
-    return kind._peer.ask('super', kind, value)
+    return _Super(kind._peer.ask('super', kind, value))
   return super(kind, value)
 
 
 def _context_of(value, is_harmless):
   return _Context(value, is_harmless) if remote.is_object(value) else value
+
+
+class _Super:
+  """`super()` of an object of the program; all names are the program's."""
+
+  __slots__ = ('_value',)
+
+  def __init__(self, value):
+    object.__setattr__(self, '_value', value)
+
+  def __getattribute__(self, name):
+    value = object.__getattribute__(self, '_value')
+    return value._peer.ask('get', value, name)
 
 
 class _Context:

@@ -24,9 +24,9 @@ from typing import Any
 from score_jax.grading import sandbox_errors as errors
 from score_jax.grading import sandbox_linked as linked
 from score_jax.grading import sandbox_values as values
-from score_jax.grading.sandbox_remote import grade
-from score_jax.grading.sandbox_remote import Remote
 from score_jax.grading.sandbox_remote import RESULT
+from score_jax.grading.sandbox_remote import Remote
+from score_jax.grading.sandbox_remote import grade
 
 GONE = 3
 """Exit status of a process whose other side ended or does not keep to this."""

@@ -1,4 +1,4 @@
-"""Objects of programs that lie to operators, and tests which they must not pass.
+"""Objects of programs that lie to operators, and tests that they must fail.
 
 `LIARS` are programs with a function f, a class Box with a method value, and a
 function make that returns a box; none of them computes anything. `TESTS` are
@@ -18,59 +18,115 @@ def ordered(x): return sorted(x)
 '''
 
 TESTS = (
-    'assert f(2) == 4', 'assert 4 == f(2)', 'assert not f(2) != 4',
-    'assert f(2) - 4 == 0', 'assert not f(2) - 4', 'assert abs(f(2) - 4) < 0.1',
-    'assert 3 < f(2) < 5', 'assert 4 <= f(2) <= 4.5', 'assert f(2) in (4,)',
-    'assert f(2) in {4}', 'assert f(2) in {4: 0}', 'assert {f(2): 1} == {4: 1}',
-    'assert [f(2)] == [4]', 'assert {"a": f(2)} == {"a": 4}',
-    'assert (f(1), f(2)) == (2, 4)', 'assert isinstance(f(2), int) and f(2) == 4',
+    'assert f(2) == 4',
+    'assert 4 == f(2)',
+    'assert not f(2) != 4',
+    'assert f(2) - 4 == 0',
+    'assert not f(2) - 4',
+    'assert abs(f(2) - 4) < 0.1',
+    'assert 3 < f(2) < 5',
+    'assert 4 <= f(2) <= 4.5',
+    'assert f(2) in (4,)',
+    'assert f(2) in {4}',
+    'assert f(2) in {4: 0}',
+    'assert {f(2): 1} == {4: 1}',
+    'assert [f(2)] == [4]',
+    'assert {"a": f(2)} == {"a": 4}',
+    'assert (f(1), f(2)) == (2, 4)',
+    'assert isinstance(f(2), int) and f(2) == 4',
     'assert type(f(2)) is int and f(1) == 2',
-    'import math\nassert math.isclose(f(2), 4)', 'assert round(f(2.2), 1) == 4.4',
+    'import math\n'
+     'assert math.isclose(f(2), 4)',
+    'assert round(f(2.2), 1) == 4.4',
     'assert f("ab").startswith("abab")',
     'assert f("ab").isalpha() and "abc" > f("ab") > "aba"',
-    'assert "bab" in f("ab")', 'assert f("a") + "b" == "aab"',
-    'assert f({1: 2}.get(1)) ^ 4 == 0', 'assert f(2) % 4 == 0',
-    'assert divmod(f(2), 3) == (1, 1)', 'assert sum([f(1), f(2)]) == 6',
-    'assert max(f(1), f(2)) == 4', 'assert sorted([f(2), f(1)]) == [2, 4]',
-    'assert f(1) < f(2) < f(3) and f(3) > 4', 'assert f(1) + f(2) == f(3) and f(1) == 2',
-    'assert f([1]) == [1, 1]', 'assert 1 in f([1])', 'assert f([1])[1:] == [1]',
+    'assert "bab" in f("ab")',
+    'assert f("a") + "b" == "aab"',
+    'assert f({1: 2}.get(1)) ^ 4 == 0',
+    'assert f(2) % 4 == 0',
+    'assert divmod(f(2), 3) == (1, 1)',
+    'assert sum([f(1), f(2)]) == 6',
+    'assert max(f(1), f(2)) == 4',
+    'assert sorted([f(2), f(1)]) == [2, 4]',
+    'assert f(1) < f(2) < f(3) and f(3) > 4',
+    'assert f(1) + f(2) == f(3) and f(1) == 2',
+    'assert f([1]) == [1, 1]',
+    'assert 1 in f([1])',
+    'assert f([1])[1:] == [1]',
     'assert set(f([1])) - {1} == set() and f([1])',
-    'import math\nx = f(3)\nassert math.pow(x, 2) - 6 * math.pow(x, 1) == 0 and '
-    'math.pow(x, 2) > 1',
-    'import math\nassert math.fabs(f(2) - 4) < 1e-4', 'assert int(f(2)) == 4',
+    'import math\n'
+     'x = f(3)\n'
+     'assert math.pow(x, 2) - 6 * math.pow(x, 1) == 0 and '
+     'math.pow(x, 2) > 1',
+    'import math\n'
+     'assert math.fabs(f(2) - 4) < 1e-4',
+    'assert int(f(2)) == 4',
     'assert bool(f(0)) is False and f(1) + f(1) == f(2) == 4',
     'assert all(f(n) == 2 * n for n in range(5))',
     'assert all(map(lambda n: f(n) == 2 * n, range(5)))',
     'assert [n for n in range(4) if f(n) == 4] == [2]',
-    'import copy\nassert copy.deepcopy(f(2)) == 4', 'assert f(2).real == 4 and '
-    'f(2).bit_length() == 3 and f(3) == 6',
-    'import operator\nassert operator.eq(f(2), 4)',
-    'import unittest\nunittest.TestCase().assertEqual(f(2), 4)',
-    'import unittest\nunittest.TestCase().assertAlmostEqual(f(2), 4.0)',
-    'import unittest\nunittest.TestCase().assertIn(f(2), [4])',
-    'import unittest\nunittest.TestCase().assertTrue(f(2) == 4)',
-    'match f(2):\n  case 4: pass\n  case _: assert False',
-    'match f(2), f(3):\n  case int(), 6: pass\n  case _: assert False',
-    'assert Twice(2) == 4', 'assert Twice(2) - 4 == 0 and Twice(2) == 4',
-    'assert abs(Twice(2) - 4) < 0.1', 'assert 4 <= Twice(2) <= 4',
+    'import copy\n'
+     'assert copy.deepcopy(f(2)) == 4',
+    'assert f(2).real == 4 and f(2).bit_length() == 3 and f(3) == 6',
+    'import operator\n'
+     'assert operator.eq(f(2), 4)',
+    'import unittest\n'
+     'unittest.TestCase().assertEqual(f(2), 4)',
+    'import unittest\n'
+     'unittest.TestCase().assertAlmostEqual(f(2), 4.0)',
+    'import unittest\n'
+     'unittest.TestCase().assertIn(f(2), [4])',
+    'import unittest\n'
+     'unittest.TestCase().assertTrue(f(2) == 4)',
+    'match f(2):\n'
+     '  case 4: pass\n'
+     '  case _: assert False',
+    'match f(2), f(3):\n'
+     '  case int(), 6: pass\n'
+     '  case _: assert False',
+    'assert Twice(2) == 4',
+    'assert Twice(2) - 4 == 0 and Twice(2) == 4',
+    'assert abs(Twice(2) - 4) < 0.1',
+    'assert 4 <= Twice(2) <= 4',
     'assert Twice([1]).count(1) == 2 and len(Twice([1])) == 2',
     'assert len(set(Twice([1])) ^ {1}) == 0 and Twice(1) == 2',
-    'b = Box(2)\nassert b.x == 2 and b.value() == 4',
-    'b = Box(2)\nassert b.x == 2 and b.value() - 4 == 0 and b.value() > 3',
+    'b = Box(2)\n'
+     'assert b.x == 2 and b.value() == 4',
+    'b = Box(2)\n'
+     'assert b.x == 2 and b.value() - 4 == 0 and b.value() > 3',
     'assert Box(2).value() - 4 == 0 and Box(2).x == 2',
-    'assert abs(Box(2).value() - 4) < 1e-6', 'assert Box(2).items() == [2]',
-    'assert 2 in Box(2).items()', 'assert Box(2).name().startswith("ab")',
-    'assert make(2).value() == 4', 'b = make(2)\nassert b.x - 2 == 0',
-    'b = Box(3)\nb.x = 5\nassert b.value() == 10',
-    'with open("/dev/null") as file:\n  assert f(2) == 4',
-    'x = [2, 1]\nassert ordered(x) == [1, 2] and x == [2, 1]',
-    'x = [2, 1]\nwant = sorted(x)\nassert ordered(x) == want and x == [2, 1]',
-    'x = {2, 1}\nassert ordered(x) == [1, 2] and x == {1, 2}',
-    'try:\n  assert f(2) == 4\nexcept ValueError:\n  pass',
-    'import random\nrandom.seed(0)\nfor _ in range(3):\n'
-    '  x = random.randrange(9**9)\n  assert f(x) == x + x',
-    'import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n'
-    '  y = f(2)\nassert y == 4',
+    'assert abs(Box(2).value() - 4) < 1e-6',
+    'assert Box(2).items() == [2]',
+    'assert 2 in Box(2).items()',
+    'assert Box(2).name().startswith("ab")',
+    'assert make(2).value() == 4',
+    'b = make(2)\n'
+     'assert b.x - 2 == 0',
+    'b = Box(3)\n'
+     'b.x = 5\n'
+     'assert b.value() == 10',
+    'with open("/dev/null") as file:\n'
+     '  assert f(2) == 4',
+    'x = [2, 1]\n'
+     'assert ordered(x) == [1, 2] and x == [2, 1]',
+    'x = [2, 1]\n'
+     'want = sorted(x)\n'
+     'assert ordered(x) == want and x == [2, 1]',
+    'x = {2, 1}\n'
+     'assert ordered(x) == [1, 2] and x == {1, 2}',
+    'try:\n'
+     '  assert f(2) == 4\n'
+     'except ValueError:\n'
+     '  pass',
+    'import random\n'
+     'random.seed(0)\n'
+     'for _ in range(3):\n'
+     '  x = random.randrange(9**9)\n'
+     '  assert f(x) == x + x',
+    'import contextlib, io\n'
+     'with contextlib.redirect_stdout(io.StringIO()):\n'
+     '  y = f(2)\n'
+     'assert y == 4',
 )
 
 # All that an object can say, always to its advantage.
@@ -157,8 +213,8 @@ def send(*x):
   x = json.dumps(x).encode()
   os.write(3, len(x).to_bytes(4, "big") + x)
 def f(*a):
-  for value in 9, 0, True, ["set"], ["list", 999, []], [4], ["type", "int"], [
-      "linked", 0, [0, "X", "int", ["__eq__", "__class__"]], ["int", "0x9"]]:
+  for value in 9, 0, True, ["set"], ["list", 999, []], ["type", "int"], [
+      4], ["linked", 0, [0, "X", "int", ["__eq__", "__class__"]], ["int", "0x9"]]:
     send(["is", value], [], [], {})
   return 5
 Box = make = Twice = ordered = f
