@@ -213,8 +213,8 @@ def send(*x):
   x = json.dumps(x).encode()
   os.write(3, len(x).to_bytes(4, "big") + x)
 def f(*a):
-  for value in 9, 0, True, ["set"], ["list", 999, []], ["type", "int"], [
-      4], ["linked", 0, [0, "X", "int", ["__eq__", "__class__"]], ["int", "0x9"]]:
+  for value in 9, 0, True, ["set"], ["list", 999, []], ["type", "int"], [4], [
+      "linked", 0, [0, "X", "int", ["__eq__"]], ["int", "0x9"]]:
     send(["is", value], [], [], {})
   return 5
 Box = make = Twice = ordered = f
@@ -300,8 +300,8 @@ ALONE = (
      'import sys\ndef f():\n  sys.stdin._peer.ask("read", "getvalue")\n'
      '  return 0'),
     ('def want(): return 4\nassert f(want) == 5',
-     'def f(g):\n  for op in "get", "item", "operate", "type", "class", "super":'
-     '\n    try: g._peer.ask(op, g, "__globals__")\n'
+     'def f(g):\n  for op in "get", "item", "operate", "type", "class":\n'
+     '    try: g._peer.ask(op, g, "__globals__")\n'
      '    except Exception: pass\n  return g()'),
     ('class K(Box):\n  def hook(self): return 4\nassert K().run() == 5',
      'class Box:\n  def run(self): return self.hook()'),
