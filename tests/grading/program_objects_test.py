@@ -181,6 +181,8 @@ def ident(): return uuid.UUID(int=5)
 def numbers(): return array.array("i", [1, 2])
 def first(p): return p.a
 def color(x): return C(x)
+def logged(): return Log([1])
+def modulo(): return Mod(5)
 '''
 
 
@@ -204,6 +206,9 @@ def color(x): return C(x)
     'a, b = point(1, 2)\nassert (a, b) == (1, 2) and point(1, 2)._fields == '
     '("a", "b")', 'assert repr(point(1, 2)) == "P(a=1, b=2)"',
     'assert Q(1).total() == 4 and Q(1) == (1, 3) and Q(1).b == 3',
+    # Of what a function returns, the content counts: it could say anything.
+    'assert len(logged()) == 1 and logged() == [1]',
+    'assert modulo() + 4 == 9 and modulo() == 5',
     'import collections\nR = collections.namedtuple("R", "a c")\n'
     'assert first(R(3, 4)) == 3',
     'd = groups()\nassert d == {"x": [1]} and d["new"] == [] and len(d) == 2',
