@@ -6,7 +6,7 @@ opened: to open a device can do harm.
 """
 
 PROGRAM = '''
-import ctypes, mmap, os, socket, stat, sys, tempfile, time
+import ctypes, os, socket, stat, sys
 
 _MOST = 3000  # Files and folders under each root.
 _ROOTS = ('/proc', '/sys', '/dev', '/etc', '/run', '/tmp', '/var', '/home',
@@ -68,19 +68,18 @@ def _calls(call, *arguments):
 
 def _disk():
   """Pages of files without a name, until the kernel refuses one."""
-  held = []
+  _libc.mmap.restype = ctypes.c_void_p
   try:
-    for n in range(1000):
-      with open(str(n), 'w+b', buffering=0) as file:
+    for _ in range(200):
+      with open('x', 'w+b', buffering=0) as file:
         if file.write(bytes(2**20)) < 2**20:
           raise OSError
-        held.append(mmap.mmap(file.fileno(), 2**12, mmap.MAP_PRIVATE))
-        os.unlink(str(n))
+        _libc.mmap(None, ctypes.c_size_t(1), 1, 2, file.fileno(),
+                   ctypes.c_long(0))
+      os.unlink('x')
   finally:
-    for area in held:
-      area.close()
-    for name in os.listdir('.') if held else ():
-      os.unlink(name)
+    if os.path.exists('x'):
+      os.unlink('x')
 
 def out(outside, secret, all_of_them):
   scratch = os.getcwd() if os.getcwd() != '/' else ''

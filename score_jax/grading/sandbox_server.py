@@ -27,7 +27,7 @@ from score_jax.grading import sandbox_roles
 from score_jax.grading import sandbox_wire
 
 MAX_FILES = 64
-"""Of a program, in its scratch folder; `sandbox_mounts` bounds unlinked ones."""
+"""Of a program, by name; `sandbox_mounts` bounds those without one, too."""
 
 MAX_THREADS = 64
 """Of a program."""
