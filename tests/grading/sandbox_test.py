@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -217,6 +218,41 @@ def test_nothing_gets_out_of_a_sandbox_or_is_left_for_the_next(
   assert len(verdicts) > 50
   assert {what for what, verdict in verdicts.items()
           if verdict == 'passed'} == set()
+
+
+def _status(pid):
+  with open(f'/proc/{pid}/status') as file:
+    return dict(line.split(':\t', 1) for line in file.read().splitlines()
+                if ':\t' in line)
+
+
+@pytest.mark.parametrize('name', sandbox.NAMES)
+def test_what_runs_has_no_root_and_no_rights(name):
+  if name == 'bubblewrap' and not shutil.which('bwrap'):
+    pytest.skip('bwrap is not installed')
+  _judge(_GOOD, sandbox=name)
+  server = vars(sandbox._mine)['servers'][name]._process.pid
+
+  def leaves():
+    return {pid for pid in _descendants(server) if not _children(pid)}
+
+  thread = threading.Thread(target=sandbox._Server.run, args=(
+      vars(sandbox._mine)['servers'][name], _TESTS, 'while True: pass',
+      sandbox.Limits(2.0, 60.0, 2**29)))
+  thread.start()
+  try:
+    _wait_until(lambda: [_status(pid)['Seccomp'] for pid in leaves()
+                         ] == ['2', '2'])
+    for status in map(_status, leaves()):
+      assert '0' not in status['Uid'].split() + status['Gid'].split()
+      assert status['NoNewPrivs'] == '1'
+      # Root's Python may be where only root can read.
+      rights = [int(status[kind], 16) for kind in
+                ('CapInh', 'CapPrm', 'CapEff', 'CapAmb')]
+      most = 0 if os.geteuid() else 1 << 2
+      assert rights == [0, most, most, 0]
+  finally:
+    thread.join()
 
 
 _NO_MOUNTS = ('from score_jax.grading import sandbox_mounts\n'
