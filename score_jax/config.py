@@ -161,8 +161,9 @@ class GradingConfig:
   cpu_s: float = 5.0  # Processor seconds.
   wall_s: float = 20.0  # Seconds, for what waits.
   memory_gb: float = 2.0  # Address space.
-  # Of programs. 'auto' takes the strongest that works here, 'none' runs them
-  # with limits alone: only for programs that are trusted.
+  # Of programs. 'auto' takes the stronger of 'landlock' and 'bubblewrap' that
+  # works here. 'seccomp' lets them read all files of this user; 'none' runs
+  # them with limits alone: only for programs that are trusted.
   sandbox: str = 'auto'
 
 
