@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tokenizers
 
+from score_jax.text import added_tokens
 from score_jax.text import folders
 from score_jax.text import roles
 
@@ -31,12 +32,11 @@ class HuggingFaceTokenizer:
       source: the folder to copy in `save`, or None: `model` is written out.
 
     Raises:
-      ValueError: there is no stop token, or ordinary text would become one;
-        names `path`.
+      ValueError: there is no stop token; names `path`.
     """
+    _add_named(model, settings)
     self._special = model
-    self._plain = tokenizers.Tokenizer.from_str(model.to_str())
-    self._plain.encode_special_tokens = True  # As text, in spite of the name.
+    self._encoder = added_tokens.Encoder(model, settings.chat_template)
     self._source = source
     self.vocab_size = max(model.get_vocab().values()) + 1
     self.special_ids = {
@@ -52,8 +52,12 @@ class HuggingFaceTokenizer:
     self.bos_token = settings.bos or begin
     self.eos_token = settings.eos or model.id_to_token(self.stop_ids[0])
     self.chat_template = settings.chat_template
+    self.added_ids = self._encoder.barred
+    self._check_stops(path)
+
+  def _check_stops(self, path):
     for i in self.stop_ids:
-      name = model.id_to_token(i)
+      name = self._special.id_to_token(i)
       if name and i in self.encode(name):
         raise ValueError(
             f'{path}: the text {name!r} inside a question would end its turn, '
@@ -63,8 +67,12 @@ class HuggingFaceTokenizer:
         )
 
   def encode(self, text: str, specials: bool = False) -> list[int]:
-    model = self._special if specials else self._plain
-    return model.encode(text, add_special_tokens=False).ids
+    if not specials:
+      return self._encoder.encode(text)
+    return self._special.encode(text, add_special_tokens=False).ids
+
+  def encode_between(self, before: str, text: str, after: str) -> list[int]:
+    return self._encoder.encode_between(before, text, after)
 
   def decode(self, ids: Iterable[int]) -> str:
     dead = {self.pad_id, *self.stop_ids}
@@ -100,6 +108,23 @@ def load_json(path: str | os.PathLike) -> HuggingFaceTokenizer:
   return HuggingFaceTokenizer(
       path, model, settings, _begin(model, settings),
       source=folders.source(path, 'tokenizer.json'))
+
+
+def _add_named(model, settings):
+  """Adds the tokens that the files next to a tokenizer.json call added.
+
+  Transformers does the same. A name that the vocabulary lacks is left out.
+  """
+  known = {token.content: token
+           for token in model.get_added_tokens_decoder().values()}
+  found = [name for name in (*settings.specials, *settings.added)
+           if model.token_to_id(name) is not None]
+  for name in dict.fromkeys(found):
+    is_special = name in settings.specials
+    token = known.get(name) or tokenizers.AddedToken(name, normalized=False)
+    if name not in known or (is_special and not token.special):
+      token.special = is_special
+      (model.add_special_tokens if is_special else model.add_tokens)([token])
 
 
 def put_begin(model: tokenizers.Tokenizer, name: str):

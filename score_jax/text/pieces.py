@@ -8,10 +8,14 @@ from pathlib import Path
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as proto
 
+from score_jax.text import added_tokens
 from score_jax.text import folders
 from score_jax.text import roles
 
 CONTROL = proto.ModelProto.SentencePiece.CONTROL
+DEFINED = proto.ModelProto.SentencePiece.USER_DEFINED
+SPACE = '\u2581'
+"""A space in a piece."""
 
 
 class SentencePieceTokenizer:
@@ -37,7 +41,7 @@ class SentencePieceTokenizer:
     """
     self._data = data
     self._source = source
-    self._model = _with_controls(_parse(path, data), data, settings)
+    self._model = _with_controls(_parse(path, data), settings)
     model = self._model
     if model.eos_id() < 0:
       raise ValueError(
@@ -48,7 +52,11 @@ class SentencePieceTokenizer:
     self.special_ids = {
         model.id_to_piece(i): i for i in range(self.vocab_size)
         if model.is_control(i)}
-    self._pattern = roles.names_pattern(tuple(self.special_ids))
+    self._plain = _with_barred(model, settings)
+    self.added_ids = {
+        model.id_to_piece(i).replace(SPACE, ' '): i
+        for i in range(self.vocab_size) if self._plain.is_control(i)}
+    self._pattern = roles.names_pattern(tuple(self.added_ids))
     self.chat_template = settings.chat_template
     self._choose_roles(path, settings)
 
@@ -67,13 +75,23 @@ class SentencePieceTokenizer:
 
   def encode(self, text: str, specials: bool = False) -> list[int]:
     if not specials:
-      return self._model.encode(text)
+      return self._plain.encode(text)
     ids, at = [], 0
     for found in self._pattern.finditer(text):
-      ids += self._model.encode(text[at:found.start()])
-      ids.append(self.special_ids[found.group()])
+      ids += self._plain.encode(text[at:found.start()])
+      ids.append(self.added_ids[found.group()])
       at = found.end()
-    return ids + self._model.encode(text[at:])
+    return ids + self._plain.encode(text[at:])
+
+  def encode_between(self, before: str, text: str, after: str) -> list[int]:
+    # The text is encoded with that of the template up to the next token on
+    # either side, as it may merge with it.
+    ends = [found.end() for found in self._pattern.finditer(before)]
+    left, found = max(ends, default=0), self._pattern.search(after)
+    right = found.start() if found else len(after)
+    return (self.encode(before[:left], specials=True)
+            + self.encode(before[left:] + text + after[:right])
+            + self.encode(after[right:], specials=True))
 
   def decode(self, ids: Iterable[int]) -> str:
     return self._model.decode(
@@ -118,7 +136,7 @@ def _parse(path, data):
   return model
 
 
-def _with_controls(model, data, settings):
+def _with_controls(model, settings):
   """The model with every special token as a control piece.
 
   A piece that the user defined is found inside ordinary text, which could then
@@ -129,7 +147,32 @@ def _with_controls(model, data, settings):
          if not (model.is_unknown(i) or model.is_control(i))]
   if not ids:
     return model
-  message = proto.ModelProto.FromString(data)
+  return _controlled(model, ids)
+
+
+def _with_barred(model, settings):
+  """The model with every token that text must not become as a control piece."""
+  message = proto.ModelProto.FromString(model.serialized_model_proto())
+  ids = {piece.piece: i for i, piece in enumerate(message.pieces)
+         if piece.type == DEFINED}
+  ids |= {name: i for name in settings.added
+          for i in [model.piece_to_id(name.replace(' ', SPACE))]
+          if not (model.is_unknown(i) or model.is_control(i))}
+
+  def cannot_spell(names):
+    plain = _controlled(model, [ids[name] for name in names])
+    return [name for name in names if plain.unk_id() in plain.encode(
+        name.replace(SPACE, ' '))]
+
+  return _controlled(model, [ids[name] for name in added_tokens.barred(
+      ids, settings.chat_template, cannot_spell)])
+
+
+def _controlled(model, ids):
+  """The model with these pieces, which text then never becomes, as control."""
+  if not ids:
+    return model
+  message = proto.ModelProto.FromString(model.serialized_model_proto())
   for i in ids:
     message.pieces[i].type = CONTROL
   return sentencepiece.SentencePieceProcessor(

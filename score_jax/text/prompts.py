@@ -24,8 +24,8 @@ from score_jax.text import roles
 from score_jax.text import templates
 from score_jax.text import tokenizer as tokenizer_lib
 
-MARK = re.compile(r'<\|\w+\|>|<(?:start|end)_of_turn>')
-"""Text that only ever stands for a special token."""
+MARK = re.compile(r'<\|\w+\|>|<｜[\w\u2581]+｜>|<(?:start|end)_of_turn>')
+"""Text that only ever names an added token."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +38,14 @@ class PromptFormat:
     instruction: text before and after the correction instruction, from behind
       the token that ends an attempt.
     trim: whether both lose the spaces and newlines around them.
+    end: name of the token that ends an attempt, where the template writes it.
   """
 
   name: str
   question: tuple[str, str]
   instruction: tuple[str, str]
   trim: bool = False
+  end: str = ''
 
 
 PLAIN = PromptFormat('plain', ('', ''), ('\n', '\n'))
@@ -74,14 +76,15 @@ def format_for(
       thinking)
   before, after = turns.instruction
   end = _pattern(tokenizer).match(before)
-  if not end or tokenizer.special_ids[end.group()] != tokenizer.stop_ids[0]:
+  if not end or tokenizer.added_ids[end.group()] != tokenizer.stop_ids[0]:
     raise ValueError(
         'the chat template of the tokenizer does not end an answer with a stop '
         f'token but goes on with {before[:20]!r}; the stop tokens are '
         f'{tokenizer.stop_ids}: use the tokenizer files that belong to it'
     )
   fmt = PromptFormat(
-      'chat', turns.question, (before[end.end():], after), turns.trim)
+      'chat', turns.question, (before[end.end():], after), turns.trim,
+      end.group())
   _check_marks(tokenizer, ''.join((*turns.question, *turns.instruction)))
   start = tokenizer.encode(turns.question[0], specials=True)[:2]
   if start == 2 * [tokenizer.bos_id]:
@@ -93,18 +96,27 @@ def format_for(
 def first_ids(
     fmt: PromptFormat, tokenizer: tokenizer_lib.Tokenizer, question: str
 ) -> list[int]:
-  """Ids up to attempt 1: one begin (if there is one) and the question."""
-  ids = _wrapped(fmt, tokenizer, fmt.question, question)
+  """Return the ids up to attempt 1.
+
+  A chat template writes the begin of the sequence itself, or there is none, as
+  in transformers. A plain prompt begins with the tokenizer's, if it has one.
+  """
+  if fmt.name == 'chat':
+    return _wrapped(fmt, tokenizer, fmt.question, question)
   bos = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
-  # Many templates write the begin themselves.
-  return ids if fmt.name == 'chat' and ids[:1] == bos else bos + ids
+  return bos + _wrapped(fmt, tokenizer, fmt.question, question)
 
 
 def splice_ids(
     fmt: PromptFormat, tokenizer: tokenizer_lib.Tokenizer, instruction: str
 ) -> list[int]:
   """Ids between the token that ends an attempt and the next attempt."""
-  return _wrapped(fmt, tokenizer, fmt.instruction, instruction)
+  before, after = fmt.instruction
+  if not fmt.end:
+    return _wrapped(fmt, tokenizer, (before, after), instruction)
+  # The token that ends an attempt may drop the spaces behind it.
+  ids = _wrapped(fmt, tokenizer, (fmt.end + before, after), instruction)
+  return ids[ids.index(tokenizer.stop_ids[0]) + 1 :]
 
 
 def _wrapped(fmt, tokenizer, around, text):
@@ -113,29 +125,18 @@ def _wrapped(fmt, tokenizer, around, text):
     text = text.strip()
   if fmt.name == 'plain':
     return tokenizer.encode(before + text + after)
-  # Special tokens are read in the text of the template alone, so that no text
-  # inside a question can open a turn. What stands between two of them is
-  # encoded in one go, as it may merge with the question.
-  pattern = _pattern(tokenizer)
-  left = max((found.end() for found in pattern.finditer(before)), default=0)
-  found = pattern.search(after)
-  right = found.start() if found else len(after)
-  return (
-      tokenizer.encode(before[:left], specials=True)
-      + tokenizer.encode(before[left:] + text + after[:right])
-      + tokenizer.encode(after[right:], specials=True)
-  )
+  return tokenizer.encode_between(before, text, after)
 
 
 def _pattern(tokenizer):
-  return roles.names_pattern(tuple(tokenizer.special_ids))
+  return roles.names_pattern(tuple(tokenizer.added_ids))
 
 
 def _check_marks(tokenizer, text):
   """Checks that the marks of turns are tokens, and in a question are not."""
   pattern = _pattern(tokenizer)
   for name in sorted({*MARK.findall(text), *pattern.findall(text)}):
-    id_ = tokenizer.special_ids.get(name)
+    id_ = tokenizer.added_ids.get(name)
     if (tokenizer.encode(name, specials=True) != [id_]
         or id_ in tokenizer.encode(name)):
       raise ValueError(

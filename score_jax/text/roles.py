@@ -36,7 +36,8 @@ class Settings:
     chat_template: Jinja text.
     bos, eos, pad: names of tokens.
     add_bos: whether a sequence begins with `bos`.
-    specials: names of tokens that ordinary text never becomes.
+    specials: names of special tokens.
+    added: names of tokens that were added, special or not.
     eos_ids: ids that end an answer (generation_config.json).
     model_eos_ids: the same of the model (config.json), a last resort.
   """
@@ -47,6 +48,7 @@ class Settings:
   pad: str = ''
   add_bos: bool | None = None
   specials: tuple[str, ...] = ()
+  added: tuple[str, ...] = ()
   eos_ids: tuple[int, ...] = ()
   model_eos_ids: tuple[int, ...] = ()
 
@@ -68,6 +70,7 @@ def read_settings(folder: str | os.PathLike) -> Settings:
       chat_template=_template(folder, path, config),
       add_bos=config.get('add_bos_token'),
       specials=_specials(path, tokens, names.values()),
+      added=_added(path, folder, tokens),
       eos_ids=_eos_ids(folder / 'generation_config.json'),
       model_eos_ids=_eos_ids(folder / 'config.json'),
       **names,
@@ -200,6 +203,15 @@ def _specials(path, tokens, names):
     more = tokens.get(key) or ()
     more = more.values() if isinstance(more, dict) else more
     found += [_name(path, key, token) for token in more]
+  return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _added(path, folder, tokens):
+  """Names of all tokens that the settings call added."""
+  decoder = tokens.get('added_tokens_decoder') or {}
+  found = [_name(path, 'added_tokens_decoder', token)
+           for token in decoder.values()] if isinstance(decoder, dict) else []
+  found += _read_json(folder / 'added_tokens.json')
   return tuple(dict.fromkeys(filter(None, found)))
 
 

@@ -1,7 +1,8 @@
 """Tokenizers: one protocol over SentencePiece, tokenizer.json and GGUF files.
 
-Text never becomes a special token by accident: '<|im_end|>' written inside a
-question is encoded as ordinary characters, unless the caller says `specials`.
+Text never becomes a token that was added to the vocabulary: '<|im_end|>' or
+'<think>' inside a question is encoded as ordinary characters. `added_tokens`
+tells which tokens these are.
 """
 
 from collections.abc import Iterable
@@ -22,10 +23,12 @@ class Tokenizer(Protocol):
   Attributes:
     vocab_size: the largest id plus one.
     pad_id: id of dead slots; may equal a stop id, so read masks, not ids.
-    bos_id: id that every sequence begins with, or None.
+    bos_id: id that a sequence without chat template begins with, or None.
     stop_ids: ids that end an attempt. The first is the end-of-turn token of the
       chat template, which closes an attempt that ran out of tokens.
     special_ids: ids of the special tokens, by name.
+    added_ids: ids that ordinary text never becomes, by name: special tokens and
+      others that were added to the vocabulary.
     bos_token, eos_token: names for the chat template, or ''; a begin that has a
       name need not be one that every sequence begins with.
     chat_template: the Jinja template that the model was tuned with, or ''.
@@ -36,6 +39,7 @@ class Tokenizer(Protocol):
   bos_id: int | None
   stop_ids: tuple[int, ...]
   special_ids: dict[str, int]
+  added_ids: dict[str, int]
   bos_token: str
   eos_token: str
   chat_template: str
@@ -45,8 +49,17 @@ class Tokenizer(Protocol):
 
     Args:
       text: any text.
-      specials: read the names of special tokens in `text` as these tokens.
-        Only for text of our own, never for a question.
+      specials: read the names of added tokens in `text` as these tokens.
+        Only for the text of a template, never for a question.
+    """
+
+  def encode_between(self, before: str, text: str, after: str) -> list[int]:
+    """Return the ids of a text in its place in a template.
+
+    Args:
+      before, after: text of the template, in which the names of added tokens
+        are these tokens.
+      text: any text, which becomes none of them.
     """
 
   def decode(self, ids: Iterable[int]) -> str:

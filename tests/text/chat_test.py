@@ -87,7 +87,8 @@ def test_spaces_around_a_question_go_where_the_template_trims(name, load):
 
 @pytest.mark.parametrize('writes', [True, False])
 @pytest.mark.parametrize('begins', [True, False])
-def test_one_begin_whoever_writes_it(writes, begins, load):
+def test_a_chat_prompt_begins_as_its_template_writes(writes, begins, load):
+  # As `apply_chat_template`, which encodes with add_special_tokens=False.
   family = families.FAMILIES['gemma2']
   template = family.template.replace('{{ bos_token }}', '')
   assert template != family.template
@@ -97,7 +98,10 @@ def test_one_begin_whoever_writes_it(writes, begins, load):
   fmt = prompts.format_for(tokenizer)
   ids = prompts.first_ids(fmt, tokenizer, '1cat ')
   expected = ids_of('gemma2', family.question)
-  assert ids == expected[0 if writes or begins else 1:]
+  assert expected.count(2) == 1
+  assert ids == expected[0 if writes else 1:]
+  plain = prompts.first_ids(prompts.PLAIN, tokenizer, '1cat')
+  assert plain.count(2) == begins
 
 
 def test_a_begin_written_twice_is_refused(load):

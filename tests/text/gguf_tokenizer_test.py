@@ -154,16 +154,17 @@ def test_llama_takes_a_whole_word_that_no_merge_gives(tmp_path):
   assert len(whole['qwen2']) == 2
 
 
-def test_tokens_of_the_user_are_found_in_text_and_are_not_special(tmp_path):
+def test_tokens_of_the_user_are_not_found_in_text_and_not_special(tmp_path):
   model = families.byte_level(CHAT, ('<think>',))
   model.model = tokenizers.models.BPE(
       model.get_vocab(), list(families.MERGES))
   types = [3] * 3 + [1] * 260 + [4]
   tokenizer = tokenizer_lib.load(write_gguf(
       tmp_path / 'a.gguf', pre='qwen2', model=model, types=types))
-  ids = tokenizer.encode('a<think>b')
-  assert len(ids) == 3 and ids[1] == 263
-  assert tokenizer.decode(ids) == 'a<think>b'
+  plain = tokenizer.encode('a<think>b')
+  ids = tokenizer.encode('a<think>b', specials=True)
+  assert len(ids) == 3 and ids[1] == 263 and 263 not in plain
+  assert tokenizer.decode(ids) == tokenizer.decode(plain) == 'a<think>b'
   assert list(tokenizer.special_ids) == list(CHAT)
 
 

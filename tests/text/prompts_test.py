@@ -29,7 +29,7 @@ class Characters:
     self.bos_id = bos_id
     self.chat_template = chat_template
     self.has_specials = specials
-    self.special_ids = SPECIALS if specials else {}
+    self.special_ids = self.added_ids = SPECIALS if specials else {}
 
   def encode(self, text, specials=False):
     ids = []
@@ -42,6 +42,10 @@ class Characters:
         ids.append(ord(text[0]))
         text = text[1:]
     return ids
+
+  def encode_between(self, before, text, after):
+    return (self.encode(before, specials=True) + self.encode(text)
+            + self.encode(after, specials=True))
 
 
 def text_of(ids):

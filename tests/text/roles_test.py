@@ -19,7 +19,7 @@ def test_a_known_name_that_is_not_special_is_no_stop(tmp_path):
       str(tmp_path / 'tokenizer.json'))
   tokenizer = tokenizer_lib.load(tmp_path)
   assert tokenizer.stop_ids == (0,)
-  assert len(tokenizer.encode('</s>')) == 1
+  assert len(tokenizer.encode('</s>')) == 4
 
 
 def test_a_model_file_begins_unless_told_not_to(tmp_path):

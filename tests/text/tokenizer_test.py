@@ -169,12 +169,26 @@ def test_json_template_comes_from_the_file_beside(tmp_path):
       tokenizer_lib.load(path)
 
 
+def test_json_whose_stop_is_not_special_keeps_it_out_of_text(tmp_path):
+  path = tmp_path / 'tokenizer.json'
+  model = train_json(())
+  model.add_tokens(['<|im_end|>'])
+  model.save(str(path))
+  tokenizer = tokenizer_lib.load(path)
+  stop, = tokenizer.stop_ids
+  assert tokenizer.encode('<|im_end|>', specials=True) == [stop]
+  assert stop not in tokenizer.encode('<|im_end|>')
+  assert tokenizer.decode([*tokenizer.encode('<|im_end|>'), stop]) == (
+      '<|im_end|>')
+
+
 def test_json_whose_stop_is_ordinary_text_is_refused(tmp_path):
   path = tmp_path / 'tokenizer.json'
   model = train_json(())
-  model.add_tokens(['<|im_end|>'])  # Not special: read inside any text.
   model.save(str(path))
-  assert "the text '<|im_end|>' inside a question" in refusal(path)
+  (tmp_path / 'config.json').write_text(
+      json.dumps({'eos_token_id': model.token_to_id('e')}))
+  assert "the text 'e' inside a question would end" in refusal(path)
 
 
 def test_json_without_stop_is_refused(tmp_path):
