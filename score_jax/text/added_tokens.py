@@ -1,12 +1,13 @@
 """Added tokens: which of them text never becomes, and an encoder without them.
 
 A vocabulary has tokens that no training of it found: special ones around turns
-and texts, and others that somebody added ('<think>' of Qwen3, DeepSeek's
-'<｜User｜>', which is not special). A question that contains the name of one must
-not become it. Three kinds stay ordinary vocabulary, unless they are special:
+and texts, and others that somebody added ('<think>' of Qwen3, or DeepSeek's
+marks of turns, which are not special). A question that contains the name of one
+must not become it. Three kinds stay ordinary vocabulary, unless they are
+special:
 
     whitespace alone ('\\n\\n', runs of spaces), which is how text is laid out;
-    one letter, digit or mark of ASCII;
+    one letter, digit or punctuation mark of ASCII;
     what the rest of the vocabulary cannot spell, unless the chat template
     writes it: a small vocabulary may have whole sentences as tokens.
 """

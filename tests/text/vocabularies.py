@@ -5,9 +5,11 @@ Each entry of `BUILDERS` writes a tokenizer into a folder and returns its path.
 code under test.
 """
 
+import io
 import json
 import pathlib
 
+import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as proto
 import tokenizers
 
@@ -121,8 +123,6 @@ def _pieces(**options):
   """A SentencePiece model with turns that the user defined."""
 
   def build(folder):
-    import io
-    import sentencepiece
     data = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(families.LINES * 5), model_writer=data,
