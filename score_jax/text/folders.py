@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 import shutil
 
+from score_jax.text import reading
 from score_jax.text import roles
 
 FILES = ('tokenizer.json', 'tokenizer.model', 'tokenizer_config.json',
@@ -22,7 +23,7 @@ def choose_file(folder: str | os.PathLike) -> Path:
   """
   folder = Path(folder)
   for name in ('tokenizer.json', 'tokenizer.model'):
-    if (folder / name).is_file():
+    if reading.exists(folder / name):
       return folder / name
   found = sorted(folder.glob('*.gguf'))
   if len(found) > 1:

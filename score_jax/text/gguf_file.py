@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from score_jax.text import reading
+
 MAGIC = b'GGUF'
 
 
@@ -67,11 +69,7 @@ def _open(path):
     raise ValueError(
         f"reading {path} needs the package gguf: pip install 'score_jax[gguf]'"
     ) from error
-  try:
-    with open(path, 'rb') as file:
-      magic = file.read(len(MAGIC))
-  except OSError as error:
-    raise ValueError(f'cannot read {path}: {error.strerror}') from error
+  magic = reading.read_bytes(path, len(MAGIC))
   if magic != MAGIC:
     raise ValueError(
         f'{path} is not a GGUF file: it begins with {magic!r}, not {MAGIC!r}'

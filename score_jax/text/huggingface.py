@@ -8,6 +8,7 @@ import tokenizers
 
 from score_jax.text import added_tokens
 from score_jax.text import folders
+from score_jax.text import reading
 from score_jax.text import roles
 
 
@@ -97,7 +98,7 @@ def load_json(path: str | os.PathLike) -> HuggingFaceTokenizer:
     ValueError: it is missing, damaged or without a stop.
   """
   path = Path(path)
-  data = roles.read_bytes(path)
+  data = reading.read_bytes(path)
   try:
     model = tokenizers.Tokenizer.from_str(data.decode('utf-8'))
   except Exception as error:  # The package raises bare Exceptions.

@@ -10,6 +10,7 @@ from sentencepiece import sentencepiece_model_pb2 as proto
 
 from score_jax.text import added_tokens
 from score_jax.text import folders
+from score_jax.text import reading
 from score_jax.text import roles
 
 CONTROL = proto.ModelProto.SentencePiece.CONTROL
@@ -114,7 +115,7 @@ def load(path: str | os.PathLike) -> SentencePieceTokenizer:
   """
   path = Path(path)
   return SentencePieceTokenizer(
-      path, roles.read_bytes(path), roles.read_settings(path.parent),
+      path, reading.read_bytes(path), roles.read_settings(path.parent),
       source=folders.source(path, 'tokenizer.model'))
 
 

@@ -14,6 +14,7 @@ import os
 from pathlib import Path
 import re
 
+from score_jax.text import reading
 from score_jax.text import templates
 
 STOPS = ('<|im_end|>', '<|eot_id|>', '<end_of_turn>', '</s>', '<eos>',
@@ -135,17 +136,6 @@ def names_pattern(names: tuple[str, ...]) -> re.Pattern:
   return re.compile('|'.join(map(re.escape, longest)) or r'(?!)')
 
 
-def read_bytes(path: str | os.PathLike, size: int = -1) -> bytes:
-  """The first `size` bytes of a tokenizer file (-1: all), or a ValueError."""
-  try:
-    with open(path, 'rb') as file:
-      return file.read(size)
-  except OSError as error:
-    raise ValueError(
-        f'cannot read the tokenizer {path}: {error.strerror}'
-    ) from error
-
-
 def _turn_end(settings, find, stops):
   """The name of the stop after an answer in the template, or ''.
 
@@ -171,10 +161,11 @@ def _found(find, names):
 
 def _read_json(path):
   """The object in a file, {} without one."""
-  if not path.exists():
+  if not reading.exists(path):
     return {}
+  data = reading.read_bytes(path)
   try:
-    value = json.loads(read_bytes(path))
+    value = json.loads(data)
   except (ValueError, RecursionError) as error:
     raise ValueError(f'{path} is damaged: {error}') from error
   if not isinstance(value, dict):
@@ -218,9 +209,10 @@ def _added(path, folder, tokens):
 def _template(folder, path, config):
   """The template: of its own file, or one text of possibly several."""
   file = folder / 'chat_template.jinja'
-  if file.exists():
+  if reading.exists(file):
+    data = reading.read_bytes(file)
     try:
-      return read_bytes(file).decode('utf-8')
+      return data.decode('utf-8')
     except UnicodeDecodeError as error:
       raise ValueError(f'{file} is damaged: {error}') from error
   template = config.get('chat_template') or ''

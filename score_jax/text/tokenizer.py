@@ -14,7 +14,7 @@ from score_jax.text import gguf_file
 from score_jax.text import gguf_tokenizer
 from score_jax.text import huggingface
 from score_jax.text import pieces
-from score_jax.text import roles
+from score_jax.text import reading
 
 
 class Tokenizer(Protocol):
@@ -92,7 +92,7 @@ def load(path: str | os.PathLike) -> Tokenizer:
   """
   if os.path.isdir(path):
     path = folders.choose_file(path)
-  head = roles.read_bytes(path, 256)
+  head = reading.read_bytes(path, 256)
   if head.startswith(gguf_file.MAGIC):
     return gguf_tokenizer.load(path)
   if head.lstrip().startswith(b'{'):

@@ -1,6 +1,7 @@
 """Folders of tokenizers: which files count, what they say, writing them."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -223,3 +224,54 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
   for path in (tmp_path, _model(tmp_path)):
     words = refusal(tokenizer_lib.load(path).save, tmp_path / 'file')
     assert words.startswith('cannot ') and str(tmp_path / 'file') in words
+
+
+FILES = ('tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json',
+         'generation_config.json', 'config.json', 'added_tokens.json',
+         'chat_template.jinja', 'tokenizer.model', 'a.gguf')
+LFS = ('version https://git-lfs.github.com/spec/v1\noid sha256:'
+       f'{"0" * 64}\nsize 17209920\n')
+
+
+def write_one(folder, name):
+  """A folder whose tokenizer needs the file `name`."""
+  if name == 'tokenizer.model':
+    (folder / name).write_bytes(families.gemma_pieces())
+  elif name == 'a.gguf':
+    write_gguf(folder / name)
+  else:
+    families.write_json(folder, 'qwen3')
+  return folder / name
+
+
+@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize('kind, words', [
+    ('pipe', 'is a pipe or device'), ('folder', 'is a folder'),
+    ('link', 'is a link to blobs/nothing, which is not there'),
+    ('loop', 'is a link to '), ('pointer', '`git lfs pull`')])
+def test_what_is_no_whole_file_is_refused_by_name(name, kind, words, tmp_path):
+  path = write_one(tmp_path, name)
+  path.unlink(missing_ok=True)
+  if kind == 'pipe':
+    os.mkfifo(path)
+  elif kind == 'folder':
+    path.mkdir()
+  elif kind == 'pointer':
+    path.write_text(LFS)
+  else:
+    path.symlink_to('blobs/nothing' if kind == 'link' else path)
+  for given in (tmp_path, path) if path.name in (
+      'tokenizer.json', 'tokenizer.model', 'a.gguf') and (
+          kind != 'folder') else (tmp_path,):
+    found = refusal(tokenizer_lib.load, given)
+    assert words in found and str(path) in found
+
+
+def test_links_to_files_and_devices_are_told_apart(tmp_path):
+  path = write_one(tmp_path, 'tokenizer.json')
+  path.rename(tmp_path / 'blob')
+  path.symlink_to('blob')
+  assert tokenizer_lib.load(path).stop_ids == (2, 0)
+  path.unlink()
+  path.symlink_to('/dev/zero')
+  assert 'is a pipe or device' in refusal(tokenizer_lib.load, tmp_path)
