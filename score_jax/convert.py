@@ -1,16 +1,18 @@
 """Weights from one format to another, one tensor at a time.
 
     python -m score_jax.convert --from=DIR_OR_FILE --to=DIR
-        [--format=hf|orbax] [--dtype=bfloat16] [--shard_gb=5] [--stage=stage2]
+        [--format=hf|orbax|peft] [--dtype=bfloat16] [--shard_gb=5]
+        [--stage=stage2]
 
 From a Hugging Face folder, a GGUF file, a folder made by this command, a name
 of packaged weights, or the workdir of a run (with adapters merged). To a
 Hugging Face folder, for transformers or vLLM, or an Orbax folder, which
-`config.model.checkpoint` takes. Without `--format`, what is Orbax becomes
+`config.model.checkpoint` takes; or, of a run with LoRA, the adapters alone to a
+folder of PEFT. Without `--format`, what is Orbax becomes
 Hugging Face and the other way round; without `--dtype`, numbers stay as stored.
 
-Everything is written into DIR.partial, config.json or model.json last, and then
-renamed. Exit codes: 0 done, 2 bad input, 130 Ctrl-C.
+Everything is written into DIR.partial, the JSON file that makes it load last,
+and then renamed. Exit codes: 0 done, 2 bad input, 130 Ctrl-C.
 """
 
 import ctypes
@@ -34,6 +36,7 @@ from score_jax import tasks
 from score_jax import trained
 from score_jax import weights
 from score_jax.models import families
+from score_jax.models import peft
 from score_jax.models import safetensors_writer
 from score_jax.models import stored
 from score_jax.models import variants
@@ -50,12 +53,14 @@ class Source(NamedTuple):
     tokenizer: its file or folder, '' if the weights come without one.
     is_orbax: whether the weights are in Orbax.
     what: in words.
+    run: what `model` was trained as, None if it is not of a run.
   """
 
   model: stored.Model
   tokenizer: str
   is_orbax: bool
   what: str
+  run: trained.Trained | None = None
 
 
 def open_source(name: str, stage: str = '') -> Source:
@@ -71,7 +76,7 @@ def open_source(name: str, stage: str = '') -> Source:
     found = trained.open_trained(path, stage)
     config = found.config
     return Source(found.model, _tokenizer_of_run(config), True,
-                  f'{found.stage} at step {found.step}')
+                  f'{found.stage} at step {found.step}', found)
   if stage:
     raise ValueError(f'--stage={stage}: {name} is not the workdir of a run')
   files.check_on_disk('--from', name)
@@ -93,8 +98,11 @@ def _tokenizer_of_run(config):
 
 def _tokenizer_of(path):
   names = ('tokenizer.json', 'tokenizer.model')
-  has_one = path.is_file() or any((path / name).exists() for name in names)
-  return str(path) if has_one else ''
+  if path.is_file() or any((path / name).exists() for name in names):
+    return str(path)
+  if peft.is_adapter(path) and (base := peft.base_folder(path)) != path:
+    return _tokenizer_of(base)
+  return ''
 
 
 def convert(
@@ -109,7 +117,7 @@ def convert(
   Args:
     source: see `open_source`.
     to: the folder; may exist if it is empty.
-    output: 'hf' or 'orbax'.
+    output: 'hf', 'orbax' or 'peft'.
     dtype: of all numbers; None leaves each as it is stored.
     shard_bytes: most bytes of a safetensors file, where a tensor fits.
 
@@ -118,6 +126,10 @@ def convert(
       the model has no form in this format, a number does not fit the dtype, or
       the disk is full.
   """
+  if output == 'peft' and not (source.run and source.run.adapters):
+    raise ValueError(f'--format=peft: {source.model.where} has no adapters of '
+                     'a run; name the workdir of a run with '
+                     'config.model.lora.rank, and Stage I or II of it')
   _give_memory_back()
   model = source.model
   if dtype:
@@ -126,10 +138,10 @@ def convert(
     model = dataclasses.replace(model, dtype=dtype, params=params)
   size = sum(math.prod(param.shape) * np.dtype(param.dtype).itemsize
              for param in model.params.values())
-  write = {'hf': _write_hf, 'orbax': _write_orbax}[output]
+  write = {'hf': _write_hf, 'orbax': _write_orbax, 'peft': _write_peft}[output]
   with new_folder.new_folder(to) as aside:
     # Orbax, when the disk is full, ends with hundreds of lines.
-    new_folder.check_space(aside, size)
+    new_folder.check_space(aside, 0 if output == 'peft' else size)
     write(source, model, aside, shard_bytes)
 
 
@@ -172,6 +184,26 @@ def _write_orbax(source, model, folder, shard_bytes):
                    meta | {'source': source.what})
 
 
+def _write_peft(source, model, folder, shard_bytes):
+  del shard_bytes  # Adapters are one file.
+  if source.tokenizer:
+    tokenizer_lib.load(source.tokenizer).save(folder)
+  found = source.run
+  # Adapters are small, and trained in float32.
+  dtype = np.dtype('float32' if model is source.model else model.dtype)
+  read = lambda path, number: _cast(
+      found.adapters(path, number), dtype, '/'.join(path))
+  peft.write(folder, found.config.model, _peft_base(found.config), read, dtype)
+
+
+def _peft_base(config) -> str | None:
+  """The Hugging Face folder that a run's base was read from, or None."""
+  path = pathlib.Path(config.model.checkpoint or '.').absolute()
+  is_plain = (config.model.checkpoint and (path / 'config.json').is_file()
+              and not weights.is_converted(path) and not peft.is_adapter(path))
+  return str(path) if is_plain else None
+
+
 def _cast(array, dtype, name):
   if array.dtype == dtype:
     return array
@@ -211,7 +243,8 @@ def _add_stops(path, ids):
 def _define():
   flags.DEFINE_string('from', None, 'Weights: a folder, file or name.')
   flags.DEFINE_string('to', None, 'A new folder.')
-  flags.DEFINE_enum('format', None, ['hf', 'orbax'], 'Of the folder.')
+  flags.DEFINE_enum('format', None, ['hf', 'orbax', 'peft'],
+                    'Of the folder.')
   flags.DEFINE_enum('dtype', None, ['float32', 'float16', 'bfloat16'],
                     'Of the numbers; as stored by default.')
   flags.DEFINE_float('shard_gb', 5.0, 'Most 10^9 bytes of a file.')
@@ -237,6 +270,10 @@ def main():
   output = given['format'] or ('hf' if source.is_orbax else 'orbax')
   to = pathlib.Path(os.path.realpath(given['to']))
   convert(source, to, output, given['dtype'], int(shard_gb * 1e9))
+  if output == 'peft' and _peft_base(source.run.config) is None:
+    print('the base is no Hugging Face folder; make one for PEFT: --format=hf '
+          f'with --from={source.run.config.model.checkpoint or given["from"]}'
+          f'{"" if source.run.config.model.checkpoint else " --stage=base"}')
   if not source.tokenizer:
     print(f'{given["from"]} has no tokenizer; none was written')
   size = sum(path.stat().st_size for path in to.rglob('*') if path.is_file())

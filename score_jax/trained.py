@@ -1,5 +1,6 @@
 """The model that a run has trained, as weights that can be converted."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import NamedTuple
@@ -23,12 +24,15 @@ class Trained(NamedTuple):
     config: of the run.
     stage: the one that they are of.
     step: updates of that stage.
+    adapters: a layer of `lora_a` or `lora_b`, by its path in the parameters and
+      the number of the layer; None where the stage has no adapters.
   """
 
   model: stored.Model
   config: config_lib.Config
   stage: str
   step: int
+  adapters: Callable[[tuple[str, ...], int], np.ndarray] | None = None
 
 
 def is_run(path: files.Path) -> bool:
@@ -70,7 +74,15 @@ def open_trained(path: files.Path, stage: str = '') -> Trained:
   stage = stage or found[-1]
   folder = path / 'checkpoints' / stage / str(steps[stage])
   model = _model(folder, config, stage, record.get('base'))
-  return Trained(model, config, stage, steps[stage])
+  has_adapters = config.model.lora.rank and stage != 'base'
+  return Trained(model, config, stage, steps[stage],
+                 _layers(checkpoint.Arrays(folder)) if has_adapters else None)
+
+
+def _layers(arrays):
+  last = functools.lru_cache(maxsize=2)(
+      lambda path: np.asarray(arrays.read([path])[0]))
+  return lambda path, number: last(path)[number]
 
 
 def _newest(folder, config):
@@ -116,18 +128,17 @@ def _merged(base, arrays, config) -> stored.Model:
       str(arrays.folder), decoder.trained(config, decoder.abstract(config)),
       {path: arrays.abstract(path).shape for path in arrays.kinds},
       'the adapters that the run says it trains')
-  last = functools.lru_cache(maxsize=2)(
-      lambda path: np.asarray(arrays.read([path])[0]))
+  layer = _layers(arrays)
 
   def merged(path, number):
-    module = path[:-1]
-    layer = slice(number, number + 1)
-    a, b = (last((*module, name))[layer] for name in ('lora_a', 'lora_b'))
+    a, b = (layer((*path[:-1], name), number)[None]
+            for name in ('lora_a', 'lora_b'))
     kernel = base.params[path].read(number)[None].astype(np.float32)
     return np.asarray(decoder.merge_adapter(config, kernel, a, b))[0]
 
   params = {
       path: dataclasses.replace(param, read=functools.partial(merged, path))
-      if (*path[:-1], 'lora_a') in arrays.kinds else param
+      if path[-1] == 'kernel' and (*path[:-1], 'lora_a') in arrays.kinds
+      else param
       for path, param in base.params.items()}
   return dataclasses.replace(base, where=str(arrays.folder), params=params)

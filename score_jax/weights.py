@@ -1,6 +1,7 @@
 """Where a base model's weights come from, whatever their format.
 
     a Hugging Face folder   config.json, *.safetensors, tokenizer files
+    a folder of PEFT        adapter_config.json, adapter_model.safetensors
     a GGUF file             sizes, weights and tokenizer in one
     a converted folder      model.json, weights/ (Orbax), tokenizer files
     a packaged name         see `models.variants.PACKAGED`
@@ -28,6 +29,7 @@ from score_jax.models import decoder
 from score_jax.models import families
 from score_jax.models import gguf
 from score_jax.models import hf
+from score_jax.models import peft
 from score_jax.models import stored
 from score_jax.models import variants
 
@@ -71,6 +73,8 @@ def _state(part):
 
 @functools.lru_cache(maxsize=1)
 def _open(path, unused_state):
+  if path.is_dir() and peft.is_adapter(path):
+    return _adapted(path)
   if is_converted(path):
     return _converted(path)
   if path.is_dir():
@@ -82,6 +86,17 @@ def _open(path, unused_state):
     raise ValueError(f'{path}: pickled weights are not read, as they can run '
                      'code; convert them to safetensors')
   return gguf.open_model(path)
+
+
+def _adapted(folder) -> stored.Model:
+  if is_converted(folder):
+    raise ValueError(
+        f'{folder} holds converted weights and an adapter; move the adapter to '
+        f'another folder, whose {peft.CONFIG} names this one as '
+        'base_model_name_or_path')
+  open_base = lambda base: (
+      _converted(base) if is_converted(base) else hf.open_model(base))
+  return peft.open_model(folder, open_base)
 
 
 def model_config(

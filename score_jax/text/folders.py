@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 import shutil
 
+from score_jax import files
 from score_jax.text import reading
 from score_jax.text import roles
 
@@ -16,7 +17,7 @@ FILES = ('tokenizer.json', 'tokenizer.model', 'tokenizer_config.json',
 
 
 def choose_file(folder: str | os.PathLike) -> Path:
-  """The tokenizer file of a folder.
+  """The tokenizer file of a folder, or of the base of an adapter in it.
 
   Raises:
     ValueError: there is none, or there are several GGUF files.
@@ -25,6 +26,9 @@ def choose_file(folder: str | os.PathLike) -> Path:
   for name in ('tokenizer.json', 'tokenizer.model'):
     if reading.exists(folder / name):
       return folder / name
+  base = _base(folder)
+  if base is not None:
+    return choose_file(base)
   found = sorted(folder.glob('*.gguf'))
   if len(found) > 1:
     raise ValueError(
@@ -37,6 +41,18 @@ def choose_file(folder: str | os.PathLike) -> Path:
         'tokenizer.model, nor a GGUF file'
     )
   return found[0]
+
+
+def _base(folder):
+  """The folder of the model that an adapter of PEFT belongs to, or None."""
+  path = folder / 'adapter_config.json'
+  values = files.read_json(path) if reading.exists(path) else None
+  named = isinstance(values, dict) and values.get('base_model_name_or_path')
+  if not named or not isinstance(named, str) or not os.path.isdir(named):
+    return None
+  # One adapter on another has no end.
+  is_adapter = reading.exists(Path(named) / 'adapter_config.json')
+  return None if is_adapter else Path(named)
 
 
 def source(path: Path, name: str) -> Path | None:
