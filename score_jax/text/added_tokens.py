@@ -46,6 +46,16 @@ def barred(
   return tuple(name for name in found if name not in kept)
 
 
+def characters(text: str) -> str:
+  """Return `text` with U+FFFD for halves of surrogate pairs, as JSON may have.
+
+  Tokenizers take no such text.
+  """
+  if text.isascii():
+    return text
+  return text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
+
+
 class Encoder:
   """Encodes text to ids that are no added tokens, and templates to those.
 
@@ -65,33 +75,25 @@ class Encoder:
       model: the tokenizer.
       template: the chat template, '' without one.
     """
-    self._model = model
-    self._data = json.loads(model.to_str())
-    added = model.get_added_tokens_decoder()
-    special = {t.content: i for i, t in added.items() if t.special}
-    others = {t.content: i for i, t in added.items() if not t.special}
+    self._model, self._random = model, None
+    self._added = dict(sorted(model.get_added_tokens_decoder().items()))
+    special = [t.content for t in self._added.values() if t.special]
+    others = [t.content for t in self._added.values() if not t.special]
 
     def cannot_spell(names):
-      plain = self._copy(special | {name: others[name] for name in names})[0]
-      unknown = _unknown(self._data['model'])
-      return [name for name in names if not _spells(plain, unknown, name)]
+      self._copy({*special, *names})
+      return [name for name in names if not self._spells(name)]
 
-    names = barred(others, template, cannot_spell)
-    self.barred = dict(sorted(
-        (special | {name: others[name] for name in names}).items(),
-        key=lambda item: item[1]))
-    self._plain, self._random = self._copy(self.barred)
-    del self._data
-    # Tokens after the vocabulary are numbered anew in the copy.
-    ids = {**{name: self._random[name] for name in self.barred},
-           **{name: name for name in others if name not in self.barred}}
-    ids = {self._plain.token_to_id(ids[name]): i
-           for name, i in {**others, **special}.items()}
-    self._ids = {theirs: i for theirs, i in ids.items() if theirs != i}
+    kept = {*others} - {*barred(others, template, cannot_spell)}
+    names = {t.content for t in self._added.values()} - kept
+    self.barred = {t.content: i for i, t in self._added.items()
+                   if t.content in names}
+    self._copy(names)
     self._renamed = functools.lru_cache(maxsize=64)(self._rename)
 
   def encode(self, text: str) -> list[int]:
     """Return the ids of `text`, none of which are `barred`."""
+    text = characters(text)
     ids = self._plain.encode(text, add_special_tokens=False).ids
     return [self._ids.get(i, i) for i in ids] if self._ids else ids
 
@@ -111,15 +113,27 @@ class Encoder:
     return ''.join((*parts, template[at:]))
 
   def _copy(self, names):
-    """A tokenizer with random names, and these by the old ones."""
-    random = {name: _random_name() for name in names}
-    by_id = {i: random[name] for name, i in names.items()}
-    # Model and list of tokens are new objects; `_data` stays as it is.
-    data = dict(self._data, model=_without(self._data['model'], by_id))
-    data['added_tokens'] = [
-        _renamed_token(self._model, token, random.get(token['content']))
-        for token in self._data['added_tokens']]
-    return tokenizers.Tokenizer.from_str(json.dumps(data)), random
+    """Makes the copy in which these tokens have random names."""
+    if self._random is not None and self._random.keys() == names:
+      return
+    self._random = {name: _random_name() for name in names}
+    by_id = {i: self._random[token.content]
+             for i, token in self._added.items() if token.content in names}
+    self._plain, self._unknown = _bare(self._model, by_id)
+    tokens = {i: _like(self._model, token, by_id.get(i))
+              for i, token in self._added.items()}
+    self._plain.add_tokens([*tokens.values()])
+    # Tokens after the vocabulary are numbered anew.
+    ids = {self._plain.token_to_id(token.content): i
+           for i, token in tokens.items()}
+    self._ids = {theirs: i for theirs, i in ids.items() if theirs != i}
+
+  def _spells(self, name):
+    """Whether the copy encodes all of a name, to tokens that it knows."""
+    encoding = self._plain.encode(name, add_special_tokens=False)
+    spelled = {i for start, end in encoding.offsets for i in range(start, end)}
+    return self._unknown not in encoding.ids and all(
+        i in spelled for i, c in enumerate(name) if not c.isspace())
 
 
 def _random_name():
@@ -127,14 +141,49 @@ def _random_name():
   return ''.join(secrets.choice(string.ascii_lowercase) for _ in range(20))
 
 
-def _renamed_token(model, token, name):
+def _like(model, token, name):
+  """An added token of another name, or of its own without one."""
   if name is None:
     return token
-  like = lambda text: model.normalizer is None or (
+  survives = lambda text: model.normalizer is None or (
       model.normalizer.normalize_str(text)).count(text) == 1
   # Found after normalisation, as the original, where the name survives it.
-  normalized = token['normalized'] and like(name) and like(token['content'])
-  return dict(token, content=name, normalized=normalized, single_word=False)
+  normalized = (token.normalized and survives(name)
+                and survives(token.content))
+  return tokenizers.AddedToken(
+      name, lstrip=token.lstrip, rstrip=token.rstrip, normalized=normalized)
+
+
+def _bare(model, random: dict[int, str]):
+  """A tokenizer without added tokens, and its id of what it does not know.
+
+  Args:
+    model: the tokenizer.
+    random: new names of the tokens that its model must not find, by id.
+  """
+  bpe = model.model
+  if isinstance(bpe, tokenizers.models.BPE) and not any(
+      _makes(bpe, i) for i in random):
+    bare = tokenizers.Tokenizer(bpe)  # Shared, as it stays as it is.
+    bare.normalizer, bare.pre_tokenizer = (model.normalizer,
+                                           model.pre_tokenizer)
+    unknown = bpe.unk_token
+    return bare, None if unknown is None else bpe.token_to_id(unknown)
+  data = json.loads(model.to_str())
+  unknown = _unknown(data['model'])
+  data |= {'model': _without(data['model'], random), 'added_tokens': [],
+           'post_processor': None}
+  return tokenizers.Tokenizer.from_str(json.dumps(data)), unknown
+
+
+def _makes(bpe, token_id) -> bool:
+  """Whether merges lead to a token: then they do so for its name alone."""
+  name = bpe.id_to_token(token_id)
+  if name is None:  # It is after the vocabulary.
+    return False
+  marked = bpe.continuing_subword_prefix or bpe.end_of_word_suffix
+  return bool(marked) or any(
+      token.id == token_id for token in bpe.tokenize(name))
 
 
 def _without(model, random: dict[int, str]):
@@ -168,14 +217,6 @@ def _without(model, random: dict[int, str]):
 def _pair(merge):
   """The two parts of a merge, which old files write as one text."""
   return merge.split(' ', 1) if isinstance(merge, str) else merge
-
-
-def _spells(plain, unknown, name):
-  """Whether a tokenizer encodes all of a name, to tokens that it knows."""
-  encoding = plain.encode(name, add_special_tokens=False)
-  spelled = {i for start, end in encoding.offsets for i in range(start, end)}
-  return unknown not in encoding.ids and all(
-      i in spelled for i, c in enumerate(name) if not c.isspace())
 
 
 def _unknown(model):

@@ -70,6 +70,7 @@ class HuggingFaceTokenizer:
   def encode(self, text: str, specials: bool = False) -> list[int]:
     if not specials:
       return self._encoder.encode(text)
+    text = added_tokens.characters(text)
     return self._special.encode(text, add_special_tokens=False).ids
 
   def encode_between(self, before: str, text: str, after: str) -> list[int]:

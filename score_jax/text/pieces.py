@@ -75,6 +75,7 @@ class SentencePieceTokenizer:
     self.bos_id = None if bos < 0 or settings.add_bos is False else bos
 
   def encode(self, text: str, specials: bool = False) -> list[int]:
+    text = added_tokens.characters(text)
     if not specials:
       return self._plain.encode(text)
     ids, at = [], 0

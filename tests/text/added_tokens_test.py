@@ -51,7 +51,8 @@ def forbidden(path):
 def check(path, lossless, examples):
   """Tries hostile texts on the tokenizer of a path, everywhere text goes."""
   tokenizer, names = tokenizer_lib.load(path), forbidden(path)
-  names.pop('<unk>', None)  # What no piece spells may become this.
+  for unknown in ('<unk>', '[UNK]'):  # What nothing spells may become this.
+    names.pop(unknown, None)
   assert names and tokenizer.added_ids.items() >= names.items()
   fmt = prompts.format_for(tokenizer)
   assert (fmt.name == 'chat') == bool(tokenizer.chat_template)
@@ -169,6 +170,18 @@ def test_the_files_of_a_folder_name_further_added_tokens(tmp_path):
   assert tokenizer.encode('cat', specials=True) == [260]
   assert tokenizer.special_ids['ca'] == 259 and 'cat' not in (
       tokenizer.special_ids)
+
+
+@pytest.mark.parametrize('name', ['qwen3', 'pieces', 'gguf'])
+def test_half_a_surrogate_pair_is_a_replacement_character(name, tmp_path):
+  tokenizer = tokenizer_lib.load(vocabularies.BUILDERS[name](tmp_path))
+  fmt = prompts.format_for(tokenizer)
+  for half, whole in (('a\ud83db', 'a\ufffdb'), ('\ude00', '\ufffd'),
+                      ('\ud83d\ude00', '\U0001f600'), ('\ufeffx', '\ufeffx')):
+    for encode in (tokenizer.encode,
+                   lambda text: tokenizer.encode(text, specials=True),
+                   lambda text: prompts.first_ids(fmt, tokenizer, text)):
+      assert encode(half) == encode(whole)
 
 
 @pytest.mark.parametrize('kind', ['pieces', 'pieces in one case'])

@@ -111,7 +111,7 @@ def _lower_case(kind):
         tokenizers.normalizers.BertNormalizer(),
         tokenizers.normalizers.NFKC()])
     model.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    model.add_special_tokens([_token('</turn>', normalized=True)])
+    model.add_special_tokens(['[UNK]', _token('</turn>', normalized=True)])
     model.add_tokens([_token('<turn>', normalized=True, lstrip=True),
                       _token('TOOL', normalized=True)])
     return _save(folder, model, chat_template=TURN, eos_token='</turn>')
