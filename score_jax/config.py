@@ -122,8 +122,9 @@ class ModelConfig:
   attention: str = 'auto'
   unroll_decode: bool = True  # Layers unrolled in decode: faster on CPU.
   lora: LoraConfig = LoraConfig()
-  # Weights of the base model: a Hugging Face folder, a GGUF file, a folder of
-  # `score_jax.convert`, or a name in `models.variants.PACKAGED`.
+  # Weights of the base model: a Hugging Face folder, a folder of PEFT, a GGUF
+  # file, a folder of `score_jax.convert`, or a name in
+  # `models.variants.PACKAGED`.
   checkpoint: str = ''
   tokenizer: str = ''  # File or folder; '' takes the checkpoint's or task's.
   thinking: bool = False  # For chat templates that can think aloud (Qwen3).
