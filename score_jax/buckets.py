@@ -120,7 +120,7 @@ def read_with_generation(
 def write_if(
     path: epath.Path, content: bytes, generation: int, patience_s: float
 ) -> int:
-  """Put an object in place of one generation of it; return the new one.
+  """Replace one generation of an object; return the new generation.
 
   Args:
     path: of the object.

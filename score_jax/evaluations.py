@@ -1,4 +1,4 @@
-"""Evaluations by `--mode=eval`, each in a folder of the workdir of its own.
+"""Evaluations by `--mode=eval`, each in a folder of the workdir.
 
     evaluations/NAME/config.json       the record of the run that evaluated
     evaluations/NAME/results.json      as that of a run

@@ -203,7 +203,7 @@ class Log:
     self._grown = False
 
   def replace(self, lines: list[str], last: list[str] = ()):
-    """Puts lines in place of all that was appended.
+    """Replace all that was appended by lines.
 
     Args:
       lines: what comes before all that will be appended.

@@ -31,7 +31,7 @@ IN_USE = ('{0}: {1} writes into this workdir; wait until it ends, or stop it, '
 """
 
 NAME = 'writer.lock'
-"""The object in a workdir that says which process writes there."""
+"""The object in a workdir that names the process that writes there."""
 
 _BEAT_S = 5.0
 _EXPIRY_S = 60.0

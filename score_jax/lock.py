@@ -25,7 +25,7 @@ from score_jax import lease
 from score_jax import owner
 
 NAME = lease.NAME
-"""The file in a workdir that says which process writes there."""
+"""The file in a workdir that names the process that writes there."""
 
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _WAIT_S = 1.0  # For the name of a process that has just begun.

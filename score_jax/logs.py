@@ -1,6 +1,6 @@
 """Logs of a run against its checkpoints: which steps of which stage are there.
 
-A run goes on from a checkpoint, so a log has each step before it, once and in
+A run resumes from a checkpoint, so a log has each step before it, once and in
 order. What a log has beyond that is logged again by the run.
 """
 

@@ -119,12 +119,12 @@ class Writer:
         log.flush()
 
   def rewind(self, stage: str, step: int, last: int | None = None):
-    """Forgets what a stage logged after a step, before it goes on from there.
+    """Drop what a stage logged after a step, before it resumes there.
 
     These rows are logged again. Those of other stages stay.
 
     Args:
-      stage: the stage that goes on.
+      stage: the stage that resumes.
       step: its last step that stays, that of its checkpoint; 0 where it starts.
       last: its last step.
 
@@ -148,8 +148,8 @@ class Writer:
     """Compares the logs with a stage's last checkpoint.
 
     Raises:
-      ValueError: a log does not have each of its steps, once and in order; says
-        which. With `allow_gaps` this is printed; what cannot be read, or is
+      ValueError: a log does not have each of its steps, once and in order; the
+        message names them. With `allow_gaps` this is printed; what cannot be read, or is
         there twice, is kept in a copy of the file.
     """
     if self._may_write():
@@ -176,7 +176,7 @@ class Writer:
     return clean
 
   def _gap(self, line):
-    """Refuses to go on, or says why it might."""
+    """Raise a ValueError, or print it with `allow_gaps`."""
     if not self._allow_gaps:
       raise ValueError(line)
     self.say(f'--allow_gaps: {line}')
@@ -251,7 +251,7 @@ class Writer:
 
     Raises:
       ValueError: transcripts are missing, there twice, out of order or changed;
-        says of which problems. With `allow_gaps` this is printed.
+        names the problems. With `allow_gaps` this is printed.
     """
     if not self._may_write():
       return

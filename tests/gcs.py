@@ -247,7 +247,7 @@ class _Handler(http_server.BaseHTTPRequestHandler):
       connection.close()
 
   def _reset(self):
-    # With this the system sends RST in place of FIN.
+    # With this the system sends RST, not FIN.
     self.connection.setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     self.close_connection = True

@@ -324,7 +324,7 @@ def test_a_damaged_earlier_stage_costs_no_row_of_later_ones(
   _resumed(folder)
 
 
-ROWS = {  # What happens to the rows of a log, and what is said.
+ROWS = {  # A change to the rows of a log, and words of the refusal.
     'base': (lambda rows: rows[1:], 'base step 1 is missing'),
     'stage1': (lambda rows: rows[:5] + rows[6:], 'stage1 step 2 is missing'),
     'end': (lambda rows: rows[:-2], 'stage2 steps 2 to 3 are missing'),

@@ -107,7 +107,7 @@ def test_rows_of_an_earlier_stage_are_put_before_those_of_later_ones(
   writer.flush()
   whole = (tmp_path / 'metrics.jsonl').read_bytes()
   writer.rewind('stage1', 0, 3)
-  for step in (1, 2):  # And killed: another process goes on.
+  for step in (1, 2):  # And killed.
     log_steps(writer, [step])
     rows = [json.loads(line) for line in
             (tmp_path / 'metrics.jsonl').read_text().splitlines()]

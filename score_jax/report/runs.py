@@ -37,7 +37,7 @@ def read(folders: Sequence[str]) -> list[Run]:
   """Reads runs; only `config.json` has to be there.
 
   Each evaluation of a run by `--mode=eval`, `WORKDIR/evaluations/NAME`, follows
-  it as a run of its own without steps, whose label ends with NAME.
+  it as a run without steps, whose label ends with NAME.
 
   Raises:
     ValueError: a folder is no run, is named twice, or a file in it is damaged.
