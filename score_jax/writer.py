@@ -149,8 +149,8 @@ class Writer:
 
     Raises:
       ValueError: a log does not have each of its steps, once and in order; the
-        message names them. With `allow_gaps` this is printed; what cannot be read, or is
-        there twice, is kept in a copy of the file.
+        message names them. With `allow_gaps` this is printed; what cannot be
+        read, or is there twice, is kept in a copy of the file.
     """
     if self._may_write():
       for name in self._logs:
