@@ -57,7 +57,7 @@ class Board:
       self._log.flush()
 
   def _open(self):
-    self._folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(self._folder)
     self._log = files.Log(
         self._folder / f'events.out.tfevents.{time.time_ns()}')
     self._write(file_version='brain.Event:2')

@@ -6,6 +6,7 @@ cannot grow, and a folder cannot be renamed.
 """
 
 import base64
+import functools
 import hashlib
 import importlib.util
 import logging
@@ -73,12 +74,10 @@ def _permissions(path, wanted) -> list[str]:
   """Those of `wanted` that we have."""
   from google.api_core import exceptions  # Which come with gcsfs.
   from google.auth import exceptions as auth_exceptions
-  from google.cloud import storage
   name = path.parts[2]
   try:
-    client = storage.Client(project='-')  # Any will do for a bucket.
-    return client.bucket(name).test_iam_permissions(
-        list(wanted), timeout=_WAIT_S, retry=None)
+    return _client().bucket(name).test_iam_permissions(
+        list(wanted), **_tries(_WAIT_S))
   except auth_exceptions.DefaultCredentialsError as error:
     raise ValueError(
         f'{path}: there are no credentials here; make some: gcloud auth '
@@ -89,6 +88,80 @@ def _permissions(path, wanted) -> list[str]:
         f'create gs://{name}, or name another') from error
   except Exception as error:  # Of the network or of Google's, of many kinds.
     raise _unreached(path, error) from error
+
+
+class Changed(Exception):
+  """An object has another generation than the one that was asked for."""
+
+
+def read_with_generation(
+    path: epath.Path, patience_s: float
+) -> tuple[bytes | None, int]:
+  """Return an object and its generation; None and 0 if there is none.
+
+  Args:
+    path: of the object.
+    patience_s: how long to try again while the bucket does not answer.
+  """
+  from google.api_core import exceptions  # Which come with gcsfs.
+  while True:
+    blob, tries = _blob(path), _tries(patience_s)
+    try:
+      blob.reload(**tries)
+      content = blob.download_as_bytes(
+          if_generation_match=blob.generation, **tries)
+      return content, blob.generation
+    except (exceptions.NotFound, exceptions.PreconditionFailed):
+      if blob.generation is None:
+        return None, 0
+      # It was replaced between the two requests.
+
+
+def write_if(
+    path: epath.Path, content: bytes, generation: int, patience_s: float
+) -> int:
+  """Replace one generation of an object; return the new generation.
+
+  Args:
+    path: of the object.
+    content: of the new one.
+    generation: what is to be replaced; 0 where there is none.
+    patience_s: how long to try again while the bucket does not answer.
+
+  Raises:
+    Changed: another generation is there, maybe of this very call, whose answer
+      was lost.
+  """
+  from google.api_core import exceptions  # Which come with gcsfs.
+  blob = _blob(path)
+  try:
+    blob.upload_from_string(
+        content, if_generation_match=generation, **_tries(patience_s))
+  except exceptions.PreconditionFailed as error:
+    raise Changed(str(path)) from error
+  return blob.generation
+
+
+def _blob(path):
+  _, _, name, *key = path.parts
+  return _client().bucket(name).blob('/'.join(key))
+
+
+def _tries(patience_s):
+  from google.cloud.storage import retry  # Which comes with gcsfs.
+  return {'timeout': _WAIT_S,
+          'retry': retry.DEFAULT_RETRY.with_timeout(patience_s)}
+
+
+def _client():
+  """Google's own client, in whose requests a generation can be named."""
+  return _client_of(os.environ.get('STORAGE_EMULATOR_HOST'))
+
+
+@functools.cache
+def _client_of(unused_host):
+  from google.cloud import storage  # Which comes with gcsfs.
+  return storage.Client(project='-')  # Any will do for a bucket.
 
 
 def _unreached(path, error):

@@ -21,6 +21,8 @@ import ml_collections
 
 from score_jax import config as config_lib
 from score_jax import files
+from score_jax import lock
+from score_jax import origins
 from score_jax import pipeline
 from score_jax import results_file
 from score_jax import run as run_lib
@@ -30,7 +32,7 @@ from score_jax.recipes import methods
 SHARED = ('base', 'stage1')
 """Names of the cells that others begin as copies of."""
 
-_LATER = ('stage1', 'stage1b', 'stage2')
+_LATER = origins.LATER
 _NO_PART = {  # Fields, and groups of them, that change nothing of the weights.
     'base': ('name', 'stage', 'checkpoints', 'evaluation', *_LATER,
              'task.train_problems', 'rollout.prompts', 'rollout.samples',
@@ -156,7 +158,7 @@ def begin(cell: Cell):
   """
   if cell.folder.exists() or cell.start is None:
     return
-  left_out = ['config.json']
+  left_out = ['config.json', lock.NAME, 'evaluations']
   if not _no_part(_NO_PART_IN_RESULTS, cell.config, cell.start.config):
     left_out += ['results.json', 'transcripts.jsonl']
   aside = cell.folder.with_name(cell.folder.name + '.partial')
@@ -245,16 +247,13 @@ def _start(config, begun, name) -> Cell | None:
 
 
 def _no_part(fields, config, other) -> bool:
-  return all(_is_of(name, fields) for name in differences(config, other))
+  return all(origins.is_of(name, fields)
+             for name in differences(config, other))
 
 
 def _dialled(dial, name) -> bool:
   """Whether a dial has a part in what is shared."""
-  return not all(_is_of(path, _NO_PART[name]) for path in dial)
-
-
-def _is_of(path, fields):
-  return any(path == field or path.startswith(f'{field}.') for field in fields)
+  return not all(origins.is_of(path, _NO_PART[name]) for path in dial)
 
 
 def _merged(values, own) -> dict[str, Any]:

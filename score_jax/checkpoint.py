@@ -34,6 +34,7 @@ from orbax.checkpoint import v1
 
 from score_jax import files
 from score_jax import hosts
+from score_jax import origins
 from score_jax import seal as seal_lib
 
 
@@ -46,12 +47,14 @@ class Checkpoints:
     directory: absolute path; made by the first save.
   """
 
-  def __init__(self, directory: str | files.Path, keep: int):
+  def __init__(self, directory: str | files.Path, keep: int,
+               origin: origins.Origin | None = None):
     """Opens a folder, which may not exist yet.
 
     Args:
       directory: where the checkpoints are.
       keep: how many of the newest whole checkpoints stay, at least 1.
+      origin: what they are of; None: only their steps are compared.
 
     Raises:
       ValueError: the directory is a file, or `keep` is below 1.
@@ -62,6 +65,7 @@ class Checkpoints:
     if keep < 1:
       raise ValueError(f'keep is {keep}; it must be at least 1')
     self._keep = keep
+    self._origin = origin
     self._damaged = set()  # Steps that `restore` has passed over.
     self._pending = None
     self._background = futures.ThreadPoolExecutor(max_workers=1)
@@ -107,9 +111,11 @@ class Checkpoints:
       )
     meta = json.loads(json.dumps(meta))  # A copy: the caller may change it.
     seal = {'step': step, 'meta': meta, 'arrays': seal_lib.describe(state)}
+    if self._origin:
+      seal |= {'stage': self._origin.stages[0], 'config': self._origin.config}
     with files.named_errors(self.directory), self._space_explained(step):
       if hosts.is_first():
-        self.directory.mkdir(parents=True, exist_ok=True)
+        files.make_folder(self.directory)
         self._sweep()
         self._delete(step)  # A damaged one: others are refused above.
       with _orbax_options():
@@ -141,8 +147,9 @@ class Checkpoints:
       The state and its meta; None where no save ever came to its end.
 
     Raises:
-      ValueError: there are checkpoints and none is whole, or the newest whole
-        one holds other arrays than `abstract_state`.
+      ValueError: there are checkpoints and none is whole; or the newest whole
+        one was saved at another step than its folder is named by, by another
+        stage or config, or holds other arrays than `abstract_state`.
     """
     self.wait()
     while True:
@@ -233,6 +240,7 @@ class Checkpoints:
     for step in reversed(steps):
       seal, fault = _read_seal(self._path(step))
       if not fault:
+        origins.check(self._path(step), seal, self._origin)
         return {'seal': seal, 'damaged': sorted(self._damaged)}
       self._pass_over(step, fault, say)
     return {'seal': None, 'damaged': sorted(self._damaged)}
@@ -339,6 +347,7 @@ class Arrays:
   Attributes:
     folder: of one step of `Checkpoints`, or of `write_arrays`.
     meta: as it was saved.
+    seal: the content of its seal.
     kinds: type and shape of each parameter by its path, such as
       'float32[2, 8]'.
   """
@@ -353,7 +362,7 @@ class Arrays:
     seal, fault = hosts.from_first(lambda: _read_seal(folder))
     if fault:
       raise ValueError(f'checkpoint {folder} is damaged: {fault}')
-    self.meta = seal['meta']
+    self.seal, self.meta = seal, seal['meta']
     self._sums = {_path_of(name): described[1]
                   for name, described in seal['arrays'].items()}
     self.kinds = {_path_of(name)[1:]: described[0]

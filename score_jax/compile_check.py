@@ -168,7 +168,7 @@ def check(
             'splice_tokens': arithmetic.SPLICE,
             'programs': []}
   print(compile_lines.heading(record), flush=True)
-  folder.mkdir(parents=True, exist_ok=True)
+  files.make_folder(folder)
   for program in compile_programs.programs(config, mesh):
     result = measure(program, config, mesh, chip)
     print(compile_lines.described(result), flush=True)

@@ -43,11 +43,11 @@ def evaluate(
     shutdown.Stopped: between two batches, when asked to.
   """
   settings = run.config.evaluation
-  problems = run.problems(settings.split)
-  if settings.problems > len(problems):
-    run.say(f'{settings.split}: {len(problems)} problems, fewer than the '
+  there = len(run.problems(settings.split))
+  if settings.problems > there:
+    run.say(f'{settings.split}: {there} problems, fewer than the '
             f'{settings.problems} asked for')
-  problems = problems[: settings.problems or None]
+  problems = _problems(run, settings.split)
   params = run.actor.copied(params)
   began = time.monotonic()
   outcome = protocol.attempt(run, f'evaluate {stage}', params, problems)
@@ -76,6 +76,32 @@ def evaluate(
       {'timeouts': outcome.timeouts, 'crashes': outcome.crashes,
        'answers_per_s': outcome.answers_per_s})
   return result
+
+
+def is_of(run: Run, result: dict, step: int | None) -> bool:
+  """Whether a result is of a stage at a step and of this run's problems.
+
+  Args:
+    run: the run.
+    result: what `results.json` holds of the stage.
+    step: updates of the stage.
+  """
+  split = run.config.evaluation.split
+  return (result.get('step') == step and result.get('split', split) == split
+          and result.get('n') == len(_problems(run, split)))
+
+
+def ids(run: Run, result: dict) -> list[str]:
+  """Return the problems of a result in the order of its transcripts."""
+  found = _problems(run, run.config.evaluation.split)
+  if 'repair' in result:
+    found = found + _problems(run, run.config.evaluation.repair_split)
+  return [problem.id for problem in found]
+
+
+def _problems(run, split) -> list[types.Problem]:
+  """Those of a split that are evaluated."""
+  return run.problems(split)[: run.config.evaluation.problems or None]
 
 
 def _by_attempt(run: Run, outcome: protocol.Outcome) -> dict[str, list[float]]:

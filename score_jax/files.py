@@ -57,6 +57,15 @@ def opened(name: Path | str, writes: bool = False) -> Path:
   return path
 
 
+def make_folder(path: Path):
+  """Makes a folder, unless it is there; a bucket has objects alone.
+
+  To make one there, gcsfs asks for the bucket, which not all may.
+  """
+  if not buckets.is_in(path):
+    path.mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def made_on_disk(path: Path) -> Iterator[pathlib.Path]:
   """A folder for files that a library makes on a disk, and are for `path`.
@@ -119,7 +128,7 @@ def write_lines(path: Path, lines: list[str]):
     ValueError: it cannot be written.
   """
   with named_errors(path):
-    write_whole(path, ''.join(line + '\n' for line in lines).encode())
+    write_whole(path, _joined(lines))
 
 
 def write_whole(path: Path, content: bytes):
@@ -145,43 +154,74 @@ class Log:
 
   On a disk, what was appended is with the system. An object cannot grow, so in
   a bucket it is written anew: by `flush`, and by what is appended half a minute
-  after the last time.
+  after the last time. Lines that have to come after all that is appended can be
+  given to `replace`; then a file on a disk is written anew, too.
   """
 
   def __init__(self, path: Path):
     self._path = path
-    self._content = None  # Of an object, once something was appended.
+    self._head = None  # What is there, where it has to be written anew.
+    self._tail = b''
     self._grown = False
     self._flushed_at = time.monotonic()
 
   def append(self, piece: bytes):
-    """Adds to the end.
+    """Adds to the end, or before the last lines of `replace`.
 
     Raises:
       ValueError: it cannot be written.
     """
-    if not buckets.is_in(self._path):
+    in_bucket = buckets.is_in(self._path)
+    if not in_bucket and not self._tail:
       with named_errors(self._path), open(self._path, 'ab') as file:
         file.write(piece)
+      self._grown = True
       return
-    if self._content is None:
-      self._content = _read(self._path) or b''
-    self._content += piece
+    if self._head is None:
+      self._head = _read(self._path) or b''
+    self._head += piece
     self._grown = True
-    if time.monotonic() > self._flushed_at + _FLUSH_S:
-      self.flush()
+    if not in_bucket or time.monotonic() > self._flushed_at + _FLUSH_S:
+      self._write()
 
   def flush(self):
-    """Returns when all that was appended is safe from a kill."""
-    if self._grown:
-      with named_errors(self._path):
-        write_whole(self._path, self._content)
-      self._flushed_at, self._grown = time.monotonic(), False
+    """Returns when all that was appended is safe from a kill.
 
-  def replace(self, lines: list[str]):
-    """Puts lines in place of all that was appended."""
-    write_lines(self._path, lines)
-    self._content, self._grown = None, False
+    On a disk it is also safe from a power cut, as a checkpoint is.
+    """
+    if not self._grown:
+      return
+    if buckets.is_in(self._path):
+      self._write()
+      return
+    with named_errors(self._path):
+      opened = os.open(self._path, os.O_RDONLY)
+      try:
+        os.fsync(opened)
+      finally:
+        os.close(opened)
+    self._grown = False
+
+  def replace(self, lines: list[str], last: list[str] = ()):
+    """Replace all that was appended by lines.
+
+    Args:
+      lines: what comes before all that will be appended.
+      last: what comes after it.
+    """
+    write_lines(self._path, [*lines, *last])
+    self._tail = _joined(last)
+    self._head = _joined(lines) if last else None
+    self._grown = False
+
+  def _write(self):
+    with named_errors(self._path):
+      write_whole(self._path, self._head + self._tail)
+    self._flushed_at, self._grown = time.monotonic(), False
+
+
+def _joined(lines) -> bytes:
+  return ''.join(line + '\n' for line in lines).encode()
 
 
 def read_whole(path: Path) -> bytes:
@@ -205,15 +245,36 @@ def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
   Raises:
     ValueError: it cannot be read, or a line is not a JSON object.
   """
+  lines, faults = read_whole_lines(path)
+  if faults:
+    raise ValueError(faults[0])
+  return lines
+
+
+def read_whole_lines(
+    path: Path
+) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+  """Return the lines of a log that are whole, and what is wrong with others.
+
+  A last line without an end was torn by a kill and is left out of both.
+
+  Raises:
+    ValueError: it cannot be read.
+  """
   *lines, _ = (_read(path) or b'').split(b'\n')  # Each line has an end.
-  rows = []
+  rows, faults = [], []
   for number, line in enumerate(lines, 1):
     where = f'{path} line {number}'
-    row = _parse(where, line)
-    if not isinstance(row, dict):
-      raise ValueError(f'{where} is no JSON object; mend or move the file')
-    rows.append((line.decode(), row))
-  return rows
+    try:
+      row = _parse(where, line)
+    except ValueError as error:
+      faults.append(str(error))
+      continue
+    if isinstance(row, dict):
+      rows.append((line.decode(), row))
+    else:
+      faults.append(f'{where} is no JSON object; mend or move the file')
+  return rows, faults
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]):
@@ -225,7 +286,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]):
   content = io.BytesIO()
   np.savez_compressed(content, **arrays)
   with named_errors(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_whole(path, content.getvalue())
 
 

@@ -24,6 +24,7 @@ from score_jax import compile_cache
 from score_jax import compile_check
 from score_jax import config as config_lib
 from score_jax import door
+from score_jax import evaluations
 from score_jax import files
 from score_jax import hosts
 from score_jax import notice
@@ -69,6 +70,14 @@ _PROCESS_ID = flags.DEFINE_integer(
 _JOIN_TIMEOUT_S = flags.DEFINE_float(
     'join_timeout_s', 600.0,
     'With --distributed: seconds to wait for processes that have not started.')
+_EVALUATION_NAME = flags.DEFINE_string(
+    'evaluation_name', '',
+    'With --mode=eval: results go to WORKDIR/evaluations/NAME; by default the '
+    'name is made of split, problems, stage, step and a digest of the config.')
+_ALLOW_GAPS = flags.DEFINE_bool(
+    'allow_gaps', False,
+    'Go on where metrics.jsonl, timings.jsonl or transcripts.jsonl lacks rows '
+    'that its checkpoints or results have.')
 
 FAILED, BAD_INPUT, STOPPED = 1, 2, 143
 
@@ -152,6 +161,10 @@ def _run():
 
 def _act():
   values = _CONFIG.value.to_dict()
+  if _EVALUATION_NAME.value:
+    if _MODE.value != 'eval':
+      raise ValueError('--evaluation_name is for --mode=eval; give both')
+    evaluations.check_name(_EVALUATION_NAME.value)
   if 'sweep' in values:
     _sweep(values)
     return
@@ -173,10 +186,13 @@ def _act():
     return
   compile_cache.keep(_COMPILE_CACHE.value, folder / 'compile_cache')
   with shutdown.StopRequest() as stop, notice.Notice(stop):
-    run = run_lib.open_run(config, folder, stop, _MODE.value == 'eval')
+    run = run_lib.open_run(config, folder, stop, _MODE.value == 'eval',
+                           _ALLOW_GAPS.value)
     with contextlib.closing(run), jax.set_mesh(run.mesh):
-      acts = {'train': pipeline.train_all, 'eval': pipeline.evaluate_all}
-      results = acts[_MODE.value](run)
+      if _MODE.value == 'eval':
+        results = pipeline.evaluate_all(run, _EVALUATION_NAME.value)
+      else:
+        results = pipeline.train_all(run)
   if hosts.is_first():
     print(table.results_table(results), flush=True)
 
@@ -191,7 +207,8 @@ def _sweep(values):
                      f' are in {folder}/cells, and the sweep has --mode=train')
   compile_cache.keep(_COMPILE_CACHE.value, folder / 'compile_cache')
   with shutdown.StopRequest() as stop, notice.Notice(stop):
-    failed = sweep.run_all(values, folder, stop)
+    failed = sweep.run_all(values, folder, stop,
+                           allow_gaps=_ALLOW_GAPS.value)
   if failed:
     sys.exit(_failed(f'{len(failed)} cells failed, the first: {failed[0]}',
                      FAILED))

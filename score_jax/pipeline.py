@@ -5,8 +5,11 @@ from typing import NamedTuple
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import evaluate
+from score_jax import evaluations
 from score_jax import files
+from score_jax import hosts
 from score_jax import imitate
+from score_jax import origins
 from score_jax import train
 from score_jax import types
 from score_jax.models import decoder
@@ -45,6 +48,8 @@ def train_all(run: Run) -> dict:
   params = reference = None
   for stage in stages_of(run.config):
     trained = ready(run, stage)
+    if trained and trained.step is not None:
+      run.writer.check_logs(stage, trained.step)
     if trained is None:
       # Not kept: a reference of the stage's own is gone before the evaluation.
       trained = _train(run, stage, params, _held_against(
@@ -64,16 +69,25 @@ def _held_against(run, stage, params, reference):
   return run.reference(params) if own else reference
 
 
-def evaluate_all(run: Run) -> dict:
-  """Evaluates every stage again as far as it is trained, training nothing.
+def evaluate_all(run: Run, name: str = '') -> dict:
+  """Evaluates every stage as far as it is trained, training nothing.
+
+  Transcripts and results go to `evaluations/NAME`; those of the training stay.
+  An evaluation of the same settings and steps that is there is not repeated.
+
+  Args:
+    run: the run.
+    name: of the evaluation; by default see `evaluations.default_name`.
 
   Returns:
-    The contents of `results.json`.
+    The contents of its `results.json`.
 
   Raises:
-    ValueError: no stage has a checkpoint.
+    ValueError: no stage has a checkpoint, or there is an evaluation of that
+      name of other settings or steps.
   """
   evaluate.check(run)
+  run = evaluations.opened(run, name, _steps(run))
   model, base, evaluated = run.config.model, None, []
   for stage in stages_of(run.config):
     found = newest(run, stage)
@@ -87,12 +101,30 @@ def evaluate_all(run: Run) -> dict:
     if model.lora.rank and stage == 'base':
       base, params = params, run.fresh_adapters()
     evaluated.append(stage)
-    evaluate.evaluate(run, stage, decoder.policy(model, base, params),
-                      found.step)
-  if not evaluated:
+    if not evaluations.is_there(run, stage, found.step):
+      evaluate.evaluate(run, stage, decoder.policy(model, base, params),
+                        found.step)
+  return run.writer.read_results()
+
+
+def _steps(run) -> dict[str, int | None]:
+  """The newest checkpoint of each stage; None of weights that were given.
+
+  Raises:
+    ValueError: no stage has any.
+  """
+  config, steps = run.config, {}
+  for stage in stages_of(config):
+    with run.checkpoints(stage) as saved:
+      newest_step = hosts.from_first(saved.latest)
+    given = (stage == 'base' and config.model.checkpoint
+             or stage == 'stage1' and config.stage1.checkpoint)
+    if given or newest_step is not None:
+      steps[stage] = None if given else newest_step
+  if not steps or config.model.lora.rank and 'base' not in steps:
     raise ValueError(f'{run.folder} holds no checkpoint to evaluate; train '
                      'first, with --mode=train')
-  return run.writer.read_results()
+  return steps
 
 
 def ready(run: Run, stage: str) -> Found | None:
@@ -111,7 +143,8 @@ def newest(run: Run, stage: str) -> Found | None:
     run.say(f'stage1: weights from {config.stage1.checkpoint}')
     return Found(_named_stage1(run).params, None)
   folder = run.folder / 'checkpoints' / stage
-  state = _last_state(run, stage, folder)
+  state = _last_state(run, stage, folder, origins.of_stage(
+      config, stage, run.base))
   if state is None:
     return None
   found = Found(state.params, int(state.step))
@@ -126,15 +159,16 @@ def _is_whole(run, stage, found):
 
 def _named_stage1(run) -> types.TrainState:
   folder = files.opened(run.config.stage1.checkpoint)
-  found = _last_state(run, 'stage1', folder)
+  found = _last_state(run, 'stage1', folder, origins.of_other_run())
   if found is None:
     raise ValueError(f'config.stage1.checkpoint: {folder} holds no checkpoint; '
                      'name a folder such as WORKDIR/checkpoints/stage1')
   return found
 
 
-def _last_state(run, stage, folder) -> types.TrainState | None:
-  with checkpoint.Checkpoints(folder, run.config.checkpoints.keep) as saved:
+def _last_state(run, stage, folder, origin) -> types.TrainState | None:
+  with checkpoint.Checkpoints(
+      folder, run.config.checkpoints.keep, origin) as saved:
     restored = saved.restore(run.states.state(stage), run.say)
   return None if restored is None else restored[0]
 
@@ -157,8 +191,11 @@ def _train(run, stage, params, reference) -> Found:
 def _evaluate_once(run, stage, params, step):
   results = run.writer.read_results() or {'stages': {}}
   done = results['stages'].get(stage)
-  # One of --mode=eval may be of an earlier step.
-  if done and done.get('step') == step:
+  if done and evaluate.is_of(run, done, step):
+    run.writer.check_transcripts(stage, evaluate.ids(run, done), results.get(
+        'transcripts', {}).get(stage))
     run.say(f'{stage}: already evaluated in results.json; skipped')
-  else:
-    evaluate.evaluate(run, stage, params, step)
+    return
+  if done:  # Of an earlier step or of other problems, by another version.
+    run.writer.keep_results()
+  evaluate.evaluate(run, stage, params, step)

@@ -18,14 +18,14 @@ def read(path: files.Path) -> dict[str, Any] | None:
   wrong = _wrong(results)
   if wrong:
     raise ValueError(f'{path} is not as a run writes it: {wrong}; move the '
-                     'file, and evaluate again with --mode=eval')
+                     'file, and start the run again to evaluate it')
   return results
 
 
 def _wrong(results) -> str:
   if not isinstance(results, dict) or 'stages' not in results:
     return 'it is no object with the field "stages"'
-  for part in ('stages', 'wall_s', 'grading'):
+  for part in ('stages', 'wall_s', 'grading', 'transcripts'):
     if not isinstance(results.get(part, {}), dict):
       return f'{part} is {str(results[part])[:80]}'
   for stage, found in results['stages'].items():

@@ -4,6 +4,7 @@
 training, so that a mistake shows before any work is done or written.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import re
@@ -22,6 +23,8 @@ from score_jax import feedback
 from score_jax import files
 from score_jax import hosts
 from score_jax import keys
+from score_jax import lock as lock_lib
+from score_jax import origins
 from score_jax import sharding
 from score_jax import shutdown
 from score_jax import size_checks
@@ -53,6 +56,8 @@ class Run:
     states: what its stages keep, and where.
     actor: the policy at work on the task.
     writer: the folder's files.
+    lock: keeps other processes out of the folder; None on all but process 0.
+    base: fingerprint of the weights that `config.model.checkpoint` names.
     stop: asked between steps, so that SIGTERM ends a run saved.
     splits: problems read so far, by split.
   """
@@ -64,6 +69,8 @@ class Run:
   actor: actor_lib.Actor
   writer: writer_lib.Writer
   stop: shutdown.StopRequest
+  lock: lock_lib.WriterLock | None = None
+  base: str | None = None
   splits: dict[str, list[types.Problem]] = dataclasses.field(
       default_factory=dict)
 
@@ -125,6 +132,8 @@ class Run:
         'task': self.config.task.name, 'stages': {}, 'wall_s': {}}
     if result is not None:
       results['stages'][stage] = result
+      results.setdefault('transcripts', {})[stage] = (
+          self.writer.transcripts_digest(stage))
       results.setdefault('grading', {})[stage] = grading
     results.setdefault('wall_s', {})[act] = wall_s
     self.writer.results(results)
@@ -135,11 +144,14 @@ class Run:
       self.writer.flush()
     finally:
       self.actor.grader.close()
+      if self.lock:
+        self.lock.release()
 
   def checkpoints(self, stage: str) -> checkpoint.Checkpoints:
     """The saved states of a stage."""
     return checkpoint.Checkpoints(
-        self.folder / 'checkpoints' / stage, self.config.checkpoints.keep)
+        self.folder / 'checkpoints' / stage, self.config.checkpoints.keep,
+        origins.of_stage(self.config, stage, self.base))
 
   def random_params(self) -> types.Params:
     """A random base, born where the mesh wants it."""
@@ -302,6 +314,7 @@ def open_run(
     folder: files.Path,
     stop: shutdown.StopRequest,
     evaluating: bool = False,
+    allow_gaps: bool = False,
 ) -> Run:
   """Checks the config against devices, files and folder, and opens the run.
 
@@ -311,9 +324,11 @@ def open_run(
     stop: see `Run`.
     evaluating: nothing will be trained: the folder may be of a run with other
       settings of what has no part in training.
+    allow_gaps: see `writer.Writer`.
 
   Raises:
-    ValueError: something does not fit; nothing was written over.
+    ValueError: something does not fit, or another process writes into the
+      folder; nothing was written over.
   """
   if folder.exists() and not folder.is_dir():
     raise ValueError(f'--workdir={folder} is a file; name a folder, new or old')
@@ -321,6 +336,22 @@ def open_run(
     raise ValueError(f'--workdir={folder} does not exist, so there is nothing '
                      'to evaluate; train first, with --mode=train, or name '
                      'weights with --config.model.checkpoint')
+  with contextlib.ExitStack() as undo:
+    # A folder in use is refused before weights are read.
+    known = hosts.is_first() and (folder / 'config.json').exists()
+    held = _lock(folder, undo) if known else None
+    run = _open(config, folder, stop, evaluating, allow_gaps, held, undo)
+    undo.pop_all()
+  return run
+
+
+def _lock(folder, undo):
+  held = lock_lib.take(folder)
+  undo.callback(held.release)
+  return held
+
+
+def _open(config, folder, stop, evaluating, allow_gaps, held, undo):
   mesh = sharding.make_mesh(config.mesh)
   check_devices(config, mesh)
   cpu_collectives.connect(mesh)
@@ -342,13 +373,29 @@ def open_run(
   actor.conversation = feedback.conversation(actor, config.rollout)
   _check_length(config, actor)
   size_checks.check(config, actor.conversation.longest, mesh)
-  writer = writer_lib.Writer(folder)
-  record = writer_lib.run_record(dataclasses.asdict(config), _base_of(config))
+  base = _base_of(config)
+  record = writer_lib.run_record(dataclasses.asdict(config), base)
   hosts.check_same('config', files.flat(record['config']))
-  if evaluating:
-    writer.check_config(record, _NOT_OF_TRAINING)
-  else:
-    writer.check_config(record)
+  writer = writer_lib.Writer(folder, allow_gaps=allow_gaps)
+  _check_config(writer, record, evaluating)  # Before a file is made there.
+  if hosts.is_first():
+    held = held or _lock(folder, undo)
+    writer.guard = held.check
+  _prepare(config, task, folder, writer, record, evaluating)
+  for line in filter(None, (
+      *task.notes, says, *config_lib.short_warmups(config))):
+    writer.say(line)
+  return Run(config, folder, mesh, states_lib.States(config, mesh), actor,
+             writer, stop, held, base)
+
+
+def _check_config(writer, record, evaluating):
+  writer.check_config(record, *([_NOT_OF_TRAINING] if evaluating else []))
+
+
+def _prepare(config, task, folder, writer, record, evaluating):
+  """Compares the folder with the run, and makes what the run needs there."""
+  _check_config(writer, record, evaluating)
   kept = files.on_disk(folder)
   if hosts.is_first() or kept != folder:  # Each host on a disk of its own.
     data.prepare(task, kept / 'data', task.splits)
@@ -362,8 +409,3 @@ def open_run(
     raise ValueError(
         f'--workdir={folder} of process {hosts.number()} is not that of '
         'process 0; name a folder that all hosts share')
-  for line in filter(None, (
-      *task.notes, says, *config_lib.short_warmups(config))):
-    writer.say(line)
-  return Run(config, folder, mesh, states_lib.States(config, mesh), actor,
-             writer, stop)

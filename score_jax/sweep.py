@@ -37,6 +37,7 @@ def run_all(
     folder: pathlib.Path,
     stop: shutdown.StopRequest,
     say: Callable[[str], None] = print,
+    allow_gaps: bool = False,
 ) -> list[str]:
   """Runs every cell that is not finished, and writes what came out.
 
@@ -48,6 +49,7 @@ def run_all(
     folder: the workdir; may be new.
     stop: see `run.Run`.
     say: prints a line.
+    allow_gaps: see `writer.Writer`.
 
   Returns:
     For each cell that failed a line that says why.
@@ -72,7 +74,7 @@ def run_all(
   with contextlib.closing(
       _seeds_of_this_process(sweep.seeds, folder / 'cells', say)) as seeds:
     for seed in seeds:
-      failed += _run_seed(seed, cells, stop, say)
+      failed += _run_seed(seed, cells, stop, say, allow_gaps)
   with lock.held(folder, wait=True):  # The last to end has them all.
     found = sweeps.Sweep(values['name'], sweep, own, _results(cells))
     sweeps.write(folder, found)
@@ -99,14 +101,14 @@ def _seeds_of_this_process(seeds, folder, say) -> Iterator[int]:
         'the one that ends last writes the whole table')
 
 
-def _run_seed(seed, cells, stop, say) -> list[str]:
+def _run_seed(seed, cells, stop, say, allow_gaps) -> list[str]:
   """Runs what is not finished of a seed; a line for each cell that failed."""
   failed = []
   for number, cell in enumerate(cells, 1):
     if cell.seed == seed and cell.result() is None:
       say(f'\ncell {number} of {len(cells)}: {cell}')
       try:
-        _run(cell, stop)
+        _run(cell, stop, allow_gaps)
       except (ValueError, FloatingPointError) as error:
         if cell.name in cells_lib.SHARED:  # Nothing can go on from there.
           raise type(error)(f'{cell}: {error}') from error
@@ -115,9 +117,11 @@ def _run_seed(seed, cells, stop, say) -> list[str]:
   return failed
 
 
-def _run(cell: cells_lib.Cell, stop: shutdown.StopRequest):
+def _run(
+    cell: cells_lib.Cell, stop: shutdown.StopRequest, allow_gaps: bool
+):
   cells_lib.begin(cell)
-  run = run_lib.open_run(cell.config, cell.folder, stop)
+  run = run_lib.open_run(cell.config, cell.folder, stop, False, allow_gaps)
   with contextlib.closing(run), jax.set_mesh(run.mesh):
     pipeline.train_all(run)
 

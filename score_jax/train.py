@@ -244,7 +244,7 @@ def loop(
   with run.checkpoints(stage) as checkpoints:
     state, wall_s = _begin(run, stage, params, checkpoints)
     first = int(state.step)
-    run.writer.rewind(stage, first)
+    run.writer.rewind(stage, first, steps)
     with (progress.Progress(stage, steps, first) as bar,
           contextlib.closing(profiling.traced(
               run.config, stage, range(first, steps), run.folder / 'profile',

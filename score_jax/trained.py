@@ -10,6 +10,7 @@ import numpy as np
 from score_jax import checkpoint
 from score_jax import config as config_lib
 from score_jax import files
+from score_jax import origins
 from score_jax import weights
 from score_jax.models import decoder
 from score_jax.models import stored
@@ -93,6 +94,8 @@ def _newest(folder, config):
 def _model(folder, config, stage, fingerprint) -> stored.Model:
   """Its numbers will be written in the dtypes of the base that it began as."""
   arrays, base = checkpoint.Arrays(folder), None
+  origins.check(folder, arrays.seal, origins.of_stage(
+      config, stage, fingerprint))
   if config.model.checkpoint:
     base = weights.open_model(variants.weights_path(config.model.checkpoint))
     if weights.fields_json(base.config) != weights.fields_json(config.model):
@@ -118,8 +121,10 @@ def _base_of_run(folder, config) -> stored.Model:
   if step is None:
     raise ValueError(f'{folder} has no checkpoint, and the adapters stand on '
                      'that base; bring it back from a copy')
-  return weights.model_of(checkpoint.Arrays(folder / str(step)), config.model,
-                          config.model.param_dtype)
+  arrays = checkpoint.Arrays(folder / str(step))
+  origins.check(arrays.folder, arrays.seal,
+                origins.of_stage(config, 'base', None))
+  return weights.model_of(arrays, config.model, config.model.param_dtype)
 
 
 def _merged(base, arrays, config) -> stored.Model:

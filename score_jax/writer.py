@@ -6,11 +6,14 @@
     tensorboard/      both, in one folder of event files for each stage
     transcripts.jsonl every evaluated problem with its attempts
     results.json      what the evaluations found
+    evaluations/NAME/ the last three of an evaluation by `--mode=eval`
 """
 
 from collections.abc import Callable
 from collections.abc import Sequence
+import copy
 import datetime
+import hashlib
 import importlib.metadata
 import math
 import pathlib
@@ -25,6 +28,7 @@ from score_jax import board
 from score_jax import config as config_lib
 from score_jax import files
 from score_jax import hosts
+from score_jax import logs
 from score_jax import results_file
 
 _METRICS, _TIMINGS = 'metrics.jsonl', 'timings.jsonl'
@@ -40,15 +44,30 @@ class Writer:
 
   Attributes:
     workdir: the folder; it is made.
+    results_in: the folder of transcripts and results; the workdir, or one of
+      `evaluation`.
     say: prints a line, on process 0.
+    guard: is called before anything is written.
   """
 
   def __init__(
       self,
       workdir: str | files.Path,
       say: Callable[[str], None] = print,
+      guard: Callable[[], None] = lambda: None,
+      allow_gaps: bool = False,
   ):
-    self.workdir = files.folder(workdir)
+    """Opens a folder.
+
+    Args:
+      workdir: the folder.
+      say: prints a line.
+      guard: is called before anything is written; raises a ValueError if this
+        process must not write there any more.
+      allow_gaps: whether to go on where a log lacks rows.
+    """
+    self.workdir = self.results_in = files.folder(workdir)
+    self.guard, self._allow_gaps = guard, allow_gaps
     self._writes = hosts.is_first()
     self.say = say if self._writes else lambda line: None
     self._logs = {name: files.Log(self.workdir / name)
@@ -60,7 +79,7 @@ class Writer:
     if not self._writes:
       return
     with files.named_errors(self.workdir):
-      self.workdir.mkdir(parents=True, exist_ok=True)
+      files.make_folder(self.workdir)
 
   def metrics(self, stage: str, step: int, row: dict[str, Any]):
     """Logs what a step measured.
@@ -79,8 +98,14 @@ class Writer:
     """Logs what depends on the clock, apart from the metrics."""
     self._log(_TIMINGS, stage, step, row)
 
+  def _may_write(self) -> bool:
+    """Whether this process writes; a ValueError if it must not any more."""
+    if self._writes:
+      self.guard()
+    return self._writes
+
   def _log(self, name, stage, step, row):
-    if not self._writes:
+    if not self._may_write():
       return
     row = {key: _number(stage, step, key, row[key]) for key in sorted(row)}
     line = files.to_json(name, {'stage': stage, 'step': step} | row)
@@ -89,76 +114,197 @@ class Writer:
 
   def flush(self):
     """Returns when all that was logged is safe from a kill."""
-    for log in (*self._logs.values(), *self._boards.values()):
-      log.flush()
+    if self._may_write():
+      for log in (*self._logs.values(), *self._boards.values()):
+        log.flush()
 
-  def rewind(self, stage: str, step: int):
-    """Forgets what was logged after a step, before the run goes on from there.
+  def rewind(self, stage: str, step: int, last: int | None = None):
+    """Drop what a stage logged after a step, before it resumes there.
+
+    These rows are logged again. Those of other stages stay.
 
     Args:
-      stage: the stage that goes on; later stages are forgotten altogether.
-      step: the last step that stays; 0 where the stage starts.
+      stage: the stage that resumes.
+      step: its last step that stays, that of its checkpoint; 0 where it starts.
+      last: its last step.
+
+    Raises:
+      ValueError: a log lacks steps up to that one; see `check_logs`.
     """
-    if not self._writes:
+    if not self._may_write():
       return
-    later = config_lib.STAGES[config_lib.STAGES.index(stage) + 1 :]
+    at = config_lib.STAGES.index
     for name, log in self._logs.items():
-      path = self.workdir / name
-      if path.exists():
-        log.replace([
-            line for line, row in files.read_lines(path)
-            if _stage(path, row) not in later
-            and (row['stage'] != stage or row['step'] <= step)
-        ])
+      rows = self._agreeing(name, stage, step, last)
+      kept = [(line, row) for line, row in rows
+              if row['stage'] != stage or row['step'] <= step]
+      if (self.workdir / name).exists():
+        log.replace(
+            [line for line, row in kept if at(row['stage']) <= at(stage)],
+            [line for line, row in kept if at(row['stage']) > at(stage)])
     self._boards[stage].rewind(step)
-    for name in later:
-      self._boards[name].rewind(0)
+
+  def check_logs(self, stage: str, step: int):
+    """Compares the logs with a stage's last checkpoint.
+
+    Raises:
+      ValueError: a log does not have each of its steps, once and in order; the
+        message names them. With `allow_gaps` this is printed; what cannot be
+        read, or is there twice, is kept in a copy of the file.
+    """
+    if self._may_write():
+      for name in self._logs:
+        self._agreeing(name, stage, step, step)
+
+  def _agreeing(self, name, stage, step, last):
+    """The rows of a log, once they agree with a checkpoint."""
+    path = self.workdir / name
+    rows, damaged = logs.read(path)
+    steps = [row['step'] for _, row in rows if row['stage'] == stage]
+    faults = (damaged + logs.faults_of(stage, steps, step, last)
+              + logs.block_faults(rows))
+    if not faults:
+      return rows
+    self._gap(logs.refusal(
+        path, faults, f'there is a checkpoint of {stage} step {step}' if step
+        else f'{stage} is to be trained'))
+    clean = [(line, row) for line, row in logs.in_order(rows) if not (
+        last is not None and row['stage'] == stage and row['step'] > last)]
+    if damaged or clean != rows:
+      self._keep_copy(path)
+      files.write_lines(path, [line for line, _ in clean])
+    return clean
+
+  def _gap(self, line):
+    """Raise a ValueError, or print it with `allow_gaps`."""
+    if not self._allow_gaps:
+      raise ValueError(line)
+    self.say(f'--allow_gaps: {line}')
+
+  def _keep_copy(self, path):
+    """Copies a file before lines of it are left out."""
+    number = 1
+    while (to := path.with_name(f'{path.name}.damaged-{number}')).exists():
+      number += 1
+    with files.named_errors(to):
+      files.write_whole(to, files.read_whole(path))
+    self.say(f'{path}: the file as it was is kept as {to.name}')
+
+  def evaluation(self, name: str) -> 'Writer':
+    """The same writer with transcripts and results in `evaluations/name`."""
+    other = copy.copy(self)
+    other.results_in = self.workdir / 'evaluations' / name
+    if self._may_write():
+      with files.named_errors(other.results_in):
+        files.make_folder(other.results_in)
+    return other
+
+  def keep_results(self):
+    """Copies transcripts and results to `evaluations/`, before new ones.
+
+    The folder is `evaluations/earlier_1`, or with the next number that is free.
+    """
+    if not self._may_write():
+      return
+    number = 1
+    while (self.workdir / 'evaluations' / f'earlier_{number}').exists():
+      number += 1
+    to = self.evaluation(f'earlier_{number}').results_in
+    with files.named_errors(to):
+      for name in ('transcripts.jsonl', 'config.json', 'results.json'):
+        if (self.workdir / name).exists():
+          files.write_whole(to / name, files.read_whole(self.workdir / name))
+    self.say(f'results of another evaluation are kept in {to}')
 
   def transcripts(self, stage: str, rows: list[dict[str, Any]]):
     """Puts the transcripts of a stage in place of those it had."""
-    if not self._writes:
+    if not self._may_write():
       return
-    path = self.workdir / 'transcripts.jsonl'
+    path = self.results_in / 'transcripts.jsonl'
+    found, damaged = logs.read(path, have_steps=False)
+    if damaged:
+      self._gap(logs.refusal(path, damaged, f'{stage} is to be added'))
+      self._keep_copy(path)
     lines = {name: [] for name in config_lib.STAGES}
-    for line, row in files.read_lines(path):
-      lines[_stage(path, row)].append(line)
+    for line, row in found:
+      lines[row['stage']].append(line)
     lines[stage] = [files.to_json(path, {'stage': stage} | row) for row in rows]
     files.write_lines(path, sum(lines.values(), []))
 
+  def transcripts_digest(self, stage: str) -> str | None:
+    """SHA-256 in hex of the lines of a stage; None on other processes."""
+    if not self._writes:
+      return None
+    rows, _ = logs.read(self.results_in / 'transcripts.jsonl', have_steps=False)
+    lines = ''.join(line + '\n' for line, row in rows if row['stage'] == stage)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+  def check_transcripts(
+      self, stage: str, ids: Sequence[str], digest: str | None
+  ):
+    """Compares the transcripts of a stage with its evaluation.
+
+    Args:
+      stage: it is in `results.json`.
+      ids: of the problems that were evaluated, in their order.
+      digest: of its lines; None of an evaluation that has not recorded it.
+
+    Raises:
+      ValueError: transcripts are missing, there twice, out of order or changed;
+        names the problems. With `allow_gaps` this is printed.
+    """
+    if not self._may_write():
+      return
+    path = self.results_in / 'transcripts.jsonl'
+    rows, damaged = logs.read(path, have_steps=False)
+    there = [row.get('id') for _, row in rows if row['stage'] == stage]
+    faults = damaged + logs.id_faults(stage, there, ids)
+    if not faults and digest not in (None, self.transcripts_digest(stage)):
+      faults = [f'{stage}: a transcript was changed']
+    if faults:
+      self._gap(logs.refusal(
+          path, faults, f'results.json has an evaluation of {stage}'))
+
   def results(self, results: dict[str, Any]):
     """Writes `results.json`."""
-    if self._writes:
-      files.write_json(self.workdir / 'results.json', results)
+    if self._may_write():
+      files.write_json(self.results_in / 'results.json', results)
 
   def read_results(self) -> dict[str, Any] | None:
-    """What `results.json` holds, on every process; None if there is none."""
+    """What `results.json` holds, on every process; None if there is none.
+
+    Raises:
+      ValueError: it is not JSON, or not as a run writes it.
+    """
     return hosts.from_first(
-        lambda: results_file.read(self.workdir / 'results.json'))
+        lambda: results_file.read(self.results_in / 'results.json'))
 
   def config(self, record: dict[str, Any]):
     """Writes `config.json`; `record` as of `run_record`."""
-    if self._writes:
-      files.write_json(self.workdir / 'config.json', record)
+    if self._may_write():
+      files.write_json(self.results_in / 'config.json', record)
 
   def check_config(
       self, record: dict[str, Any],
       may_differ: Sequence[str] = ('stage', 'grading', 'profile'),
+      way_out: str = 'take another --workdir',
   ):
     """Compares a record with that of the folder, if any; writes nothing.
 
     Args:
       record: of `run_record`.
       may_differ: fields, and groups of them, that need not be the same.
+      way_out: what to do instead.
 
     Raises:
       ValueError: the folder is of a run with another config; which fields.
     """
-    path = self.workdir / 'config.json'
+    path = self.results_in / 'config.json'
     found = files.read_json(path)
     if found is None:
       return
     if not isinstance(found, dict) or 'config' not in found:
-      raise ValueError(f'{path} is no record of a run; take another --workdir')
+      raise ValueError(f'{path} is no record of a run; {way_out}')
     there, here = files.flat(found['config']), files.flat(record['config'])
     differ = [
         f'config.{name} is {there.get(name, "absent")} there and '
@@ -170,12 +316,12 @@ class Writer:
       more = f' and {len(differ) - 6} more' if len(differ) > 6 else ''
       raise ValueError(
           f'{path} is of a run with another config: {"; ".join(differ[:6])}'
-          f'{more}; take another --workdir, or the config of that run')
+          f'{more}; {way_out}, or the config of that run')
     base = record.get('base')
     if found.get('base', base) != base:
       raise ValueError(
           f'{path}: config.model.checkpoint holds other weights than when this '
-          'run began; bring them back, or take another --workdir')
+          f'run began; bring them back, or {way_out}')
 
 
 def run_record(
@@ -224,12 +370,6 @@ def _version(package):
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
     return None
-
-
-def _stage(path, row):
-  if row.get('stage') not in config_lib.STAGES:
-    raise ValueError(f'{path} holds a line of no stage; mend or move the file')
-  return row['stage']
 
 
 def _number(stage, step, name, value):

@@ -1,23 +1,27 @@
 """A run in a bucket: killed anywhere, it ends like one on a disk."""
 
 import functools
+import json
 import os
 import random
 import re
 import shutil
 import signal
+import socket
+import threading
 
 import pytest
 
+from score_jax import lease
 from score_jax import seal
 from tests import door
-from tests import fake_bucket
+from tests import gcs
 from tests import same_run
 
 
 @pytest.fixture(name='server')
 def _server():
-  server = fake_bucket.Server('bucket')
+  server = gcs.Server('bucket')
   yield server
   server.close()
 
@@ -101,6 +105,68 @@ def test_killed_at_random_writes(start, check):
   ended = start()
   assert ended.code == 0, ended.err
   check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('fault', [503, 429, gcs.RESET, gcs.LOST])
+def test_faults_of_the_network_change_nothing(server, start, check, fault):
+  server.fault = gcs.every(60, fault)
+  ended = start()
+  assert ended.code == 0, ended.err
+  server.calm()
+  check()
+
+
+@pytest.mark.slow
+def test_a_second_process_is_refused_and_one_after_a_kill_is_not(
+    server, finished, tmp_path, start, check):
+  args = [*door.TINY, '--workdir=gs://bucket/runs/a']
+  goes_there = _goes_there(server, tmp_path)
+  began = threading.Event()
+  server.before_write = lambda name: name.endswith('base/2/SEAL') and (
+      began.set())
+  running = door.Running(args, tmp_path / 'first', None, None, 1, goes_there)
+  assert began.wait(120)
+  second = door.Running(
+      args, tmp_path / 'second', None, None, 1, goes_there).wait()
+  assert second.code == 2
+  *_, line = second.err.splitlines()
+  assert f'process {running.pid} on {socket.gethostname()}' in line
+  running.kill(signal.SIGKILL)
+  running.wait()
+  ended = start()
+  assert ended.code == 0, ended.err
+  assert 'waiting up to' not in ended.out
+  check()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_taken_over_ends_and_writes_nothing(
+    server, tmp_path):
+  theirs = json.dumps({'workdir': 'gs://bucket/runs/a', 'pid': 7, 'host': 'h',
+                       'machine': 'another', 'token': 'x'}).encode()
+  taken = []
+
+  def take_over(name):
+    if name.endswith('base/2/SEAL') and not taken:
+      server.put('bucket', 'runs/a/writer.lock', theirs)
+      taken.append(name)
+
+  server.before_write = take_over
+  ended = door.Running(
+      [*door.TINY, '--workdir=gs://bucket/runs/a'], tmp_path / 'first', None,
+      None, 1, functools.partial(_impatient, _goes_there(server, tmp_path))
+  ).wait()
+  assert ended.code == 2
+  *_, line = ended.err.splitlines()
+  assert 'process 7 on h' in line and 'has taken over this workdir' in line
+  assert server.read('bucket', 'runs/a/writer.lock') == theirs
+  assert not server.names('bucket', 'runs/a/checkpoints/stage1')
+
+
+def _impatient(goes_there):
+  goes_there()
+  lease._FENCE_S = 0.0
 
 
 @pytest.mark.slow

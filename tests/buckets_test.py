@@ -1,5 +1,6 @@
 """Files and checkpoints in a bucket: as on a disk, and refusals at the door."""
 
+import asyncio
 import hashlib
 import logging
 import pathlib
@@ -7,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +25,13 @@ from score_jax import run as run_lib
 from score_jax import seal
 from score_jax import writer as writer_lib
 from score_jax.report import runs
-from tests import fake_bucket
+from tests import gcs
 
 
 @pytest.fixture(name='server', scope='module')
 def _server():
   """A bucket named 'bucket', where the libraries go."""
-  server = fake_bucket.Server('bucket')
+  server = gcs.Server('bucket')
   with pytest.MonkeyPatch.context() as patch:
     for name, value in server.environ.items():
       patch.setenv(name, value)
@@ -172,11 +174,11 @@ def test_digests_are_those_of_the_contents(server, place):
     files.write_whole(path, content)
   want = {name: hashlib.md5(x).hexdigest() for name, x in contents.items()}
   assert files.digests(place) == want
-  server.composite.update(f'{place.name}/{name}' for name in contents)
+  server.composite = {f'{place.name}/{name}' for name in contents}
   try:
     assert files.digests(place) == want
   finally:
-    server.composite.clear()
+    server.composite = set()
 
 
 def test_what_others_write_is_seen_at_once(server, folder):
@@ -198,23 +200,21 @@ def test_checkpoints_come_back_and_the_newest_are_kept(folder):
 
 def test_a_changed_or_lost_object_sends_us_to_the_older_one(server, folder):
   save(folder, 1, 2)
-  whole = dict(server.buckets['bucket'])
   inside = f'{folder.name}/2/'
-  there = [name for name in whole if name.startswith(inside)]
+  there = {f'{inside}{name}': content for name, content in server.files(
+      'bucket', inside.rstrip('/')).items()}
   assert len(there) >= 10
-  for name in there:
-    content = whole[name][1]
+  for name, content in there.items():
     for damaged in (None, content + b'\0'):
-      server.buckets['bucket'] = dict(whole)
       if damaged is None:
-        del server.buckets['bucket'][name]
+        server.delete('bucket', name)
       else:
         server.put('bucket', name, damaged)
       with pytest.raises(ValueError) as error:
         seal.read(folder / '2')
       what = 'is missing' if damaged is None else 'has changed'
       assert str(error.value) == f'{name.removeprefix(inside)} {what}'
-  server.buckets['bucket'] = dict(whole)
+    server.put('bucket', name, content)
   server.put('bucket', f'{inside}state/_METADATA', b'{}')
   (_, n, _), said = restore(folder)
   assert n == 1 and len(said) == 1
@@ -223,7 +223,7 @@ def test_a_changed_or_lost_object_sends_us_to_the_older_one(server, folder):
 
 def test_a_save_without_a_seal_is_passed_over_and_swept(server, folder):
   save(folder, 1, 2)
-  del server.buckets['bucket'][f'{folder.name}/2/SEAL']
+  server.delete('bucket', f'{folder.name}/2/SEAL')
   (_, n, _), said = restore(folder)
   assert n == 1
   assert said == [f'checkpoint {folder}/2 is half-written (it has no SEAL); '
@@ -242,6 +242,7 @@ def test_a_seal_is_written_last_and_deleted_first(server, folder):
   inside = lambda step: [name.rpartition('/')[2] for name in order
                          if name.startswith(f'{folder.name}/{step}/')]
   first = inside(1)
+  assert first.pop(0) == 'SEAL'  # Of a damaged one, had there been one.
   assert first.count('SEAL') == 2  # Written, and deleted.
   written = first.index('SEAL')
   assert first[written + 1] == 'SEAL'
@@ -261,7 +262,7 @@ def test_a_bucket_that_refuses_is_no_damage(server, folder):
     with pytest.raises(ValueError, match=f'^{folder}/a.json: Forbidden'):
       files.read_json(folder / 'a.json')
   finally:
-    server.permissions = fake_bucket.PERMISSIONS
+    server.permissions = gcs.PERMISSIONS
   assert restore(folder)[0][1] == 2
 
 
@@ -273,7 +274,7 @@ def test_what_cannot_be_written_is_one_line(server, folder):
     with pytest.raises(ValueError) as error:
       save(folder, 1)
   finally:
-    server.permissions = fake_bucket.PERMISSIONS
+    server.permissions = gcs.PERMISSIONS
   assert '\n' not in str(error.value) and str(folder) in str(error.value)
 
 
@@ -283,7 +284,7 @@ def test_the_door_lets_those_in_who_may(server, folder):
   try:
     assert files.opened(f'{folder}/', writes=False) == folder
   finally:
-    server.permissions = fake_bucket.PERMISSIONS
+    server.permissions = gcs.PERMISSIONS
 
 
 def refusal(name, writes=True):
@@ -301,7 +302,7 @@ def test_missing_permissions_are_named(server):
         'storage.objects.delete in the bucket; grant '
         'roles/storage.objectAdmin on gs://bucket')
   finally:
-    server.permissions = fake_bucket.PERMISSIONS
+    server.permissions = gcs.PERMISSIONS
 
 
 @pytest.mark.usefixtures('server')
@@ -411,3 +412,78 @@ def test_gcsfs_logs_no_tracebacks(folder, caplog):
   assert not caplog.records
 
 
+
+
+FAULTS = (503, 429, 500, gcs.RESET, gcs.LOST)
+
+
+@pytest.fixture(name='impatient')
+def _impatient(monkeypatch):
+  """gcsfs tries again at once, as often as it does."""
+  sleep = asyncio.sleep
+  monkeypatch.setattr('gcsfs.retry.asyncio', types.SimpleNamespace(
+      sleep=lambda seconds: sleep(0)))
+
+
+@pytest.mark.usefixtures('impatient')
+@pytest.mark.parametrize('fault', FAULTS)
+def test_faults_of_the_network_lose_nothing(server, folder, fault):
+  folder = folder / str(fault)
+  server.fault = gcs.every(5, fault)
+  try:
+    assert files.opened(str(folder), writes=True) == folder
+    writer = writer_lib.Writer(folder)
+    for step in (1, 2, 3):
+      writer.metrics('stage1', step, {'loss': 1 / step})
+      writer.timing('stage1', step, {'s': step})
+      writer.flush()
+    writer.rewind('stage1', 2, 3)
+    writer.results({'stages': {}})
+    server.fault = gcs.every(25, fault)
+    save(folder / 'kept', 1, 2, keep=1)
+    (meta, n, w), said = restore(folder / 'kept')
+  finally:
+    server.calm()
+  assert (meta, n, said) == ({'at': 2}, 2, [])
+  np.testing.assert_array_equal(w, state_of(2)['w'])
+  assert names(folder / 'kept') == ['2']
+  assert [row['step'] for _, row in files.read_lines(
+      folder / 'metrics.jsonl')] == [1, 2]
+  assert writer.read_results() == {'stages': {}}
+
+
+@pytest.mark.usefixtures('impatient')
+@pytest.mark.parametrize('fault', [503, 429, gcs.RESET])
+def test_a_bucket_that_stays_away_is_one_line_and_nothing_is_lost(
+    server, folder, fault):
+  folder = folder / str(fault)
+  log = files.Log(folder / 'log')
+  log.append(b'1\n')
+  log.flush()
+  server.fault = lambda method, name: fault
+  try:
+    log.append(b'2\n')
+    for act in (log.flush, lambda: files.read_json(folder / 'x'),
+                lambda: files.write_json(folder / 'x', 1)):
+      with pytest.raises(ValueError, match=f'^{folder}/') as error:
+        act()
+      assert '\n' not in str(error.value) and 'bucket' in str(error.value)
+  finally:
+    server.calm()
+  assert (folder / 'log').read_bytes() == b'1\n'
+  log.flush()  # What was not written is still there to be.
+  assert (folder / 'log').read_bytes() == b'1\n2\n'
+
+
+def test_a_checkpoint_whose_save_failed_is_no_checkpoint(server, folder):
+  save(folder, 1)
+  server.fault = lambda method, name: 403 if 'SEAL' in name and (
+      method == 'POST') else None
+  try:
+    with pytest.raises(ValueError) as error:
+      save(folder, 2)
+  finally:
+    server.calm()
+  assert '\n' not in str(error.value) and str(folder) in str(error.value)
+  (_, n, _), said = restore(folder)
+  assert n == 1 and 'half-written' in said[0]

@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from score_jax import checkpoint
+from score_jax import origins
 from score_jax import seal
 from score_jax import types
 
@@ -344,3 +345,79 @@ def test_meta_is_copied_when_saved(tmp_path):
     meta['list'].append(2)
   (_, got), _ = restore(tmp_path, {'x': jnp.zeros(2)})
   assert json.dumps(got) == '{"list": [1]}'
+
+
+CONFIG = {'seed': '0', 'model.width': '16'}
+
+
+def origin(*stages, **config):
+  return origins.Origin(stages, CONFIG | config)
+
+
+@pytest.fixture(name='of_stage1', scope='module')
+def _of_stage1(tmp_path_factory):
+  """Checkpoints of steps 1 and 2 of Stage I that know what they are of."""
+  folder = tmp_path_factory.mktemp('of_stage1')
+  with checkpoint.Checkpoints(folder, 9, origin('stage1')) as saved:
+    for step in (1, 2):
+      saved.save(step, make_state(step), {'at': step})
+  return folder
+
+
+def restored(folder, wanted):
+  with checkpoint.Checkpoints(folder, 9, wanted) as saved:
+    return saved.restore(abstract(make_state(0)), lambda line: None)
+
+
+@pytest.mark.parametrize('wanted', [
+    None, origin('stage1'), origin('stage1', 'stage1b'),
+    origins.Origin(('stage1',), {}), origin('stage1', new='1')])
+def test_a_checkpoint_is_restored_by_what_it_is_of(of_stage1, wanted):
+  assert restored(of_stage1, wanted)[1] == {'at': 2}
+
+
+@pytest.mark.parametrize('wanted, words', [
+    (origin('stage2'), 'was saved by stage1, and is to be one of stage2'),
+    (origin('base'), 'was saved by stage1, and is to be one of base'),
+    (origin('stage1b'), 'was saved by stage1, and is to be one of stage1b'),
+    (origin('stage1', seed='1'),
+     'is of another run: config.seed is 0 there and 1 here'),
+    (origin('stage1', **{'seed': '3', 'model.width': '8'}),
+     'config.model.width is 16 there and 8 here; config.seed is 0'),
+])
+def test_a_checkpoint_of_another_stage_or_run_is_refused(
+    of_stage1, wanted, words):
+  before = files_of(of_stage1)
+  with pytest.raises(ValueError) as error:
+    restored(of_stage1, wanted)
+  line = str(error.value)
+  assert '\n' not in line and str(of_stage1 / '2') in line and words in line
+  assert files_of(of_stage1) == before
+
+
+@pytest.mark.parametrize('steps', [('2', '3'), ('2', '9'), ('1', '7')])
+@pytest.mark.parametrize('move', [shutil.move, shutil.copytree])
+def test_a_step_that_was_renamed_or_copied_is_refused(
+    of_stage1, tmp_path, steps, move):
+  folder = shutil.copytree(of_stage1, tmp_path / 'c')
+  move(folder / steps[0], folder / steps[1])
+  for wanted in (None, origin('stage1')):
+    with pytest.raises(ValueError) as error:
+      restored(folder, wanted)
+    assert str(error.value) == (
+        f'checkpoint {folder / steps[1]} was saved at step {steps[0]}, so the '
+        f'folder was renamed or copied; name it {steps[0]} again, or remove it')
+  assert (folder / steps[1]).exists()
+
+
+@pytest.mark.parametrize('stage, words', [
+    ('stage1', ''), (None, ''), ('stage2', 'was saved by stage2')])
+def test_one_of_an_earlier_version_is_compared_as_far_as_it_can_be(
+    tmp_path, stage, words):
+  with checkpoint.Checkpoints(tmp_path, 9) as saved:
+    saved.save(1, make_state(1), {'stage': stage} if stage else {})
+  if words:
+    with pytest.raises(ValueError, match=words):
+      restored(tmp_path, origin('stage1'))
+  else:
+    assert restored(tmp_path, origin('stage1', seed='5')) is not None

@@ -79,6 +79,11 @@ class Running:
         target=_run, args=(list(args), self._outputs, *setup))
     self._process.start()
 
+  @property
+  def pid(self) -> int:
+    """Number of the process."""
+    return self._process.pid
+
   def kill(self, number: signal.Signals):
     """Sends a signal."""
     os.kill(self._process.pid, number)

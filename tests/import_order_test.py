@@ -11,19 +11,19 @@ import score_jax
 
 ROOT = pathlib.Path(score_jax.__file__).parent
 LAYERS = (
-    'config types keys buckets files lock new_folder door'
+    'config types keys buckets files owner lease lock new_folder door'
     ' rendezvous hosts',
     'grading datasets tasks text data',
     'sharding compiler rows cpu_collectives size_checks models',
     'rollout',
     'rl',
     'optimizers update metrics',
-    'seal checkpoint progress board profiling compile_cache results_file writer'
-    ' report'
+    'seal origins checkpoint progress board profiling compile_cache logs'
+    ' results_file writer report'
     ' shutdown notice watch',
     'weights trained actor continuation feedback states run',
     'recipes',
-    'protocol studies evaluate offline train imitate pipeline'
+    'protocol studies evaluate evaluations offline train imitate pipeline'
     ' cells sweep'
     ' tpu_slices arithmetic hlo compile_lines compile_programs compile_check',
     'main prepare_data grader_accuracy convert memory compile_table'

@@ -3,7 +3,9 @@
 import os
 import pathlib
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,6 +87,33 @@ def test_a_full_disk_is_one_line_and_loses_nothing(start, tmp_path, finished):
   ended = start()
   assert ended.code == 0, ended.err
   assert 'stage1: goes on from step 2\n' in ended.out
+  same_run.check(tmp_path, finished)
+
+
+def test_a_second_process_on_a_workdir_is_refused(start, tmp_path, finished):
+  running = door.Running([*door.TINY, f'--workdir={tmp_path}'],
+                         tmp_path / 'first', finished.parent.parent /
+                         'compiled', door.Fault('metrics.jsonl$', 2,
+                                                signal.SIGSTOP))
+  path = tmp_path / 'metrics.jsonl'
+  while not path.exists() or not path.read_bytes():
+    time.sleep(0.01)
+  try:
+    for more in ((), ('--mode=eval',)):
+      before = door.tree(tmp_path)
+      ended = door.call([*door.TINY, f'--workdir={tmp_path}', *more],
+                        finished.parent)
+      assert ended.code == 2
+      assert (f'{tmp_path}: process {running.pid} on {socket.gethostname()}, '
+              'since 2') in _last_line(ended)
+      assert {name for name, content in door.tree(tmp_path).items()
+              if content != before.get(name)} <= {'writer.lock'}
+  finally:
+    running.kill(signal.SIGKILL)
+    running.wait()
+  ended = start()  # At once.
+  assert ended.code == 0, ended.err
+  shutil.rmtree(tmp_path / 'first')
   same_run.check(tmp_path, finished)
 
 

@@ -10,11 +10,13 @@ import pytest
 
 from score_jax import checkpoint
 from score_jax import config as config_lib
+from score_jax import evaluations
 from score_jax import hosts
 from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
 from score_jax import train
+from score_jax import trained
 from score_jax.recipes import base_recipes
 from score_jax.text import prompts
 
@@ -192,18 +194,241 @@ def test_the_reference_is_the_base_in_both_stages(finished):
                                             jax.tree.leaves(stage1)))
 
 
-def test_evaluation_alone_repeats_the_results(finished):
-  path = finished.folder / 'results.json'
-  before = json.loads(path.read_text())
-  run = _open(finished.folder)
+def _evaluate(folder, config=None, name=''):
+  """The results of `--mode=eval`, and the folder that they are in."""
+  run = _open(folder, config, evaluating=True)
+  there = set(folder.glob('evaluations/*'))
   with jax.set_mesh(run.mesh):
-    pipeline.evaluate_all(run)
-  assert json.loads(path.read_text())['stages'] == before['stages']
+    results = pipeline.evaluate_all(run, name)
+  new = set(folder.glob('evaluations/*')) - there
+  run.close()
+  return results, new.pop() if new else None
+
+
+def _kept(folder):
+  """What no evaluation may change."""
+  return {path: path.read_bytes() for path in folder.rglob('*')
+          if path.is_file() and path.name in (
+              'results.json', 'transcripts.jsonl', 'metrics.jsonl',
+              'timings.jsonl')}
+
+
+def test_evaluation_alone_repeats_the_results(finished, capsys):
+  before = _kept(finished.folder)
+  results, folder = _evaluate(finished.folder)
+  assert results['stages'] == json.loads(
+      (finished.folder / 'results.json').read_text())['stages']
+  assert (folder / 'transcripts.jsonl').read_bytes() == (
+      finished.folder / 'transcripts.jsonl').read_bytes()
+  assert folder.name.startswith('test_20_stage2_3_')
+  assert before.items() <= _kept(finished.folder).items()
+  before = _kept(finished.folder)
+  again, new = _evaluate(finished.folder)  # It is there already.
+  assert (again, new, _kept(finished.folder)) == (results, None, before)
+  assert capsys.readouterr().out.count(f'already evaluated in {folder}') == 3
+
+
+@pytest.mark.parametrize('name', ['', 'mine'])
+def test_no_evaluation_overwrites_another(finished, tmp_path, name):
+  folder = tmp_path / 'run'
+  shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns(
+      'evaluations'))
+  before = _kept(folder)
+  for number, changes in enumerate((
+      {'evaluation__problems': 8}, {'evaluation__problems': 16},
+      {'evaluation__split': 'validation', 'evaluation__problems': 8},
+      {'stage': 'stage1', 'evaluation__problems': 8},
+      {'evaluation__batch_size': 16, 'evaluation__problems': 8})):
+    _, new = _evaluate(folder, _config(**changes), name and f'{name}{number}')
+    assert new is not None and before.items() <= _kept(folder).items()
+    before = _kept(folder)
+    if name and number:
+      with pytest.raises(ValueError) as error:
+        _evaluate(folder, _config(**changes), f'{name}0')
+      line = str(error.value)
+      assert '--evaluation_name' in line and '\n' not in line
+      assert _kept(folder) == before
+    if name and number == 2:
+      break
+
+
+@pytest.mark.parametrize('name', [
+    '../x', 'a/b', '.', '..', '.hidden', ' ', 'a b', 'x' * 101, 'ä', '-x',
+    'a\n'])
+def test_a_name_that_is_no_folder_is_refused(name):
+  with pytest.raises(ValueError, match='--evaluation_name='):
+    evaluations.check_name(name)
+
+
+def test_results_of_other_problems_are_kept_before_new_ones(
+    finished, tmp_path, capsys):
+  folder = shutil.copytree(finished.folder, tmp_path / 'run')
+  path = folder / 'results.json'
+  results = json.loads(path.read_text())
+  for stage in results['stages'].values():  # As an earlier version left it.
+    stage['split'] = 'validation'
+  path.write_text(json.dumps(results))
+  before = _kept(folder)
+  run = _open(folder)
+  _train(run)
+  assert json.loads(path.read_text())['stages'] == json.loads(
+      (finished.folder / 'results.json').read_text())['stages']
+  kept = folder / 'evaluations' / 'earlier_1'
+  for name in ('results.json', 'transcripts.jsonl'):
+    assert (kept / name).read_bytes() == before[folder / name]
+  assert f'are kept in {kept}' in capsys.readouterr().out
+
+
+def _resumed(folder, **options):
+  run = run_lib.open_run(
+      _config(), folder, shutdown.StopRequest(), False, **options)
+  try:
+    return _train(run)
+  finally:
+    run.close()
+
+
+def _flip(path):
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 0x10
+  path.write_bytes(data)
+
+
+EARLIER = {
+    'newest of stage1': lambda at: _flip(at / 'stage1/3/state/_METADATA'),
+    'data of it': lambda at: _flip(max(
+        (at / 'stage1/3/state/d').iterdir(), key=lambda p: p.stat().st_size)),
+    'its seal': lambda at: (at / 'stage1/3/SEAL').unlink(),
+    'all of stage1': lambda at: shutil.rmtree(at / 'stage1'),
+    'all of base': lambda at: shutil.rmtree(at / 'base'),
+    'newest of base': lambda at: _flip(at / 'base/4/SEAL'),
+}
+
+
+@pytest.mark.parametrize('damage', [
+    pytest.param(damage, id=name, marks=pytest.mark.slow if name not in (
+        'newest of stage1', 'all of base') else ())
+    for name, damage in EARLIER.items()])
+def test_a_damaged_earlier_stage_costs_no_row_of_later_ones(
+    finished, tmp_path, damage, capsys):
+  folder = shutil.copytree(finished.folder, tmp_path / 'run')
+  damage(folder / 'checkpoints')
+  results = _resumed(folder)
+  for name in ('metrics.jsonl', 'transcripts.jsonl'):
+    assert ((folder / name).read_bytes()
+            == (finished.folder / name).read_bytes())
+  steps = lambda where: [(row['stage'], row['step'])
+                         for row in _lines(where, 'timings.jsonl')]
+  assert steps(folder) == steps(finished.folder)
+  assert results['stages'] == json.loads(
+      (finished.folder / 'results.json').read_text())['stages']
+  assert 'stage2: finished in' in capsys.readouterr().out
+  _resumed(folder)
+
+
+ROWS = {  # A change to the rows of a log, and words of the refusal.
+    'base': (lambda rows: rows[1:], 'base step 1 is missing'),
+    'stage1': (lambda rows: rows[:5] + rows[6:], 'stage1 step 2 is missing'),
+    'end': (lambda rows: rows[:-2], 'stage2 steps 2 to 3 are missing'),
+    'twice': (lambda rows: rows[:6] + rows[5:], 'stage1 step 2 is there more'),
+    'order': (lambda rows: rows[:7] + [rows[8], rows[7], rows[9]],
+              'stage2 step 1 is out of order'),
+    'torn': (lambda rows: [*rows[:2], rows[2][:9] + '\n', *rows[3:]],
+             'line 3 is not JSON'),
+    'none': (lambda rows: [], 'base steps 1 to 4 are missing'),
+}
+
+
+@pytest.mark.parametrize('name', [
+    'metrics.jsonl', pytest.param('timings.jsonl', marks=pytest.mark.slow)])
+@pytest.mark.parametrize('change, words', ROWS.values(), ids=ROWS)
+def test_rows_that_a_finished_run_lacks_are_named(
+    finished, tmp_path, name, change, words):
+  folder = shutil.copytree(finished.folder, tmp_path / 'run')
+  path = folder / name
+  path.write_text(''.join(change(path.read_text().splitlines(keepends=True))))
+  before = _kept(folder)
+  with pytest.raises(ValueError) as error:
+    _resumed(folder)
+  assert words in str(error.value) and str(path) in str(error.value)
+  assert '\n' not in str(error.value) and '--allow_gaps' in str(error.value)
+  assert _kept(folder) == before
+  _resumed(folder, allow_gaps=True)
+  assert json.loads((folder / 'results.json').read_text()) == json.loads(
+      before[folder / 'results.json'])
+
+
+def test_transcripts_that_a_finished_run_lacks_are_named(finished, tmp_path):
+  folder = shutil.copytree(finished.folder, tmp_path / 'run')
+  path = folder / 'transcripts.jsonl'
+  lines = path.read_text().splitlines(keepends=True)
+  left_out = json.loads(lines[25])['id']
+  path.write_text(''.join(lines[:25] + lines[26:]))
+  with pytest.raises(ValueError, match='stage1: transcripts of problem '
+                     f"'{left_out}' are missing, and results.json has"):
+    _resumed(folder)
+  _resumed(folder, allow_gaps=True)
+  path.write_text(''.join(lines).replace('"unchanged": false',
+                                         '"unchanged": true', 1))
+  with pytest.raises(ValueError, match='a transcript was changed'):
+    _resumed(folder)
+
+
+def _copy_stage1(at):
+  shutil.rmtree(at / 'stage2')
+  shutil.copytree(at / 'stage1', at / 'stage2')
+
+
+def _rename(at):
+  shutil.rmtree(at / 'stage1' / '2')
+  (at / 'stage1' / '3').rename(at / 'stage1' / '2')
+
+
+FOREIGN = {
+    'stage1 as stage2': (_copy_stage1, 'stage2/3 was saved by stage1'),
+    'a renamed step': (_rename, 'stage1/2 was saved at step 3'),
+    'base as stage1': (
+        lambda at: shutil.copytree(at / 'base/4', at / 'stage1/4'),
+        'stage1/4 was saved by base'),
+    'stage2 as stage1': (
+        lambda at: (shutil.rmtree(at / 'stage1'), (at / 'stage2').rename(
+            at / 'stage1')), 'stage1/3 was saved by stage2'),
+}
+
+
+@pytest.mark.parametrize('change, words', FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize('evaluating', [
+    False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_checkpoint_of_another_place_is_refused(
+    finished, tmp_path, change, words, evaluating):
+  folder = shutil.copytree(finished.folder, tmp_path / 'run')
+  change(folder / 'checkpoints')
+  before = _kept(folder)
+  with pytest.raises(ValueError) as error:
+    _evaluate(folder, None, 'x') if evaluating else _resumed(folder)
+  assert words in str(error.value) and '\n' not in str(error.value)
+  assert before.items() <= _kept(folder).items()
+  if 'stage2/' in words or 'stage1/3' in words:
+    with pytest.raises(ValueError, match='was saved by'):
+      trained.open_trained(folder)
+
+
+@pytest.mark.parametrize('changes', [
+    {'seed': 1}, {'base__optimizer__learning_rate': 0.5},
+    {'model__rope_base': 5e4}, {'base__batch_size': 32, 'seed': 2}])
+def test_a_checkpoint_of_another_run_is_refused(finished, tmp_path, changes):
+  config = _config(**changes)
+  other = _open(tmp_path / 'other', config)
+  shutil.copytree(finished.folder / 'checkpoints', tmp_path / 'other' /
+                  'checkpoints')
+  with pytest.raises(ValueError, match='checkpoints/base/4 is of another run: '
+                     'config.* there and .* here'):
+    _train(other)
 
 
 def test_evaluation_may_ask_for_more_than_training_did(finished, tmp_path):
-  shutil.copytree(finished.folder, tmp_path / 'run')
-  folder = tmp_path / 'run'
+  folder = shutil.copytree(finished.folder, tmp_path / 'run',
+                           ignore=shutil.ignore_patterns('evaluations'))
   before = json.loads((folder / 'results.json').read_text())
   record = (folder / 'config.json').read_bytes()
   more = _config(evaluation__problems=24, evaluation__split='validation',
@@ -223,7 +448,9 @@ def test_evaluation_may_ask_for_more_than_training_did(finished, tmp_path):
     # Both are greedy, so that their first two attempts are the same.
     np.testing.assert_allclose(found['attempts_in_a_row']['accuracy'][:2],
                                [found['accuracy_t1'], found['accuracy_t2']])
-  rows = _lines(folder, 'transcripts.jsonl')
+  assert json.loads((folder / 'results.json').read_text()) == before
+  place, = (folder / 'evaluations').glob('validation_24_stage2_3_*')
+  rows = _lines(place, 'transcripts.jsonl')
   assert len(rows) == 3 * 24 and {r['split'] for r in rows} == {'validation'}
 
 

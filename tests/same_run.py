@@ -38,4 +38,5 @@ def names(workdir: pathlib.Path) -> set[str]:
   """Files, without those whose names depend on clock, contents or chance."""
   # TFDS never reads what an interrupted preparation leaves, nor deletes it.
   return {name for name in door.tree(workdir)
-          if not re.search('^tensorboard|/d/|/incomplete[.]', name)}
+          if not re.search(
+              '^tensorboard|^evaluations|/d/|/incomplete[.]', name)}

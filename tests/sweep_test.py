@@ -123,7 +123,7 @@ def test_a_seed_is_tried_again_when_another_process_is_gone(
   place.mkdir(parents=True)
   others.enter_context(lock.held(place))
 
-  def run_seed(seed, cells, stop, say):
+  def run_seed(seed, cells, stop, say, allow_gaps):
     ran.append(seed)
     others.close()  # Dies while this one has another seed.
     return []
@@ -162,7 +162,7 @@ def _found(t1, t2, **fields):
 
 def test_a_cell_that_fails_leaves_a_gap_and_the_others_go_on(
     tmp_path, monkeypatch):
-  def run(cell, stop):
+  def run(cell, stop, allow_gaps):
     if (cell.name, cell.seed) == ('no_bonus', 1):
       raise FloatingPointError('stage2 step 2: loss is nan')
     cell.folder.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,7 @@ def test_a_cell_that_fails_leaves_a_gap_and_the_others_go_on(
   for path in (tmp_path / 'cells/1/base').iterdir():
     path.unlink()
 
-  def fail(cell, stop):
+  def fail(cell, stop, allow_gaps):
     raise FloatingPointError('loss is nan')
 
   monkeypatch.setattr(sweep, '_run', fail)

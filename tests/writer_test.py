@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_jax import files
 from score_jax import writer as writer_lib
 from tests.board_test import shown
 
@@ -82,13 +83,217 @@ def test_rewind_keeps_what_is_before(tmp_path, again):
   if again:
     writer = writer_lib.Writer(tmp_path)
   writer.rewind('stage1', 2)
-  for name, lines in whole.items():  # Three of base, two of stage1.
-    assert (tmp_path / name).read_text() == ''.join(lines[:5])
+  for name, lines in whole.items():  # All but step 3 of stage1.
+    assert (tmp_path / name).read_text() == ''.join(lines[:5] + lines[6:])
   writer.metrics('stage1', 3, {'loss': 30.0})
-  writer.metrics('stage2', 1, {'loss': 10.0})
+  writer.rewind('stage2', 1)
+  writer.metrics('stage2', 2, {'loss': 10.0})
   assert (tmp_path / 'metrics.jsonl').read_text().splitlines()[5:] == [
       '{"stage": "stage1", "step": 3, "loss": 30.0}',
-      '{"stage": "stage2", "step": 1, "loss": 10.0}']
+      '{"stage": "stage2", "step": 1, "loss": 1.0}',
+      '{"stage": "stage2", "step": 2, "loss": 10.0}']
+
+
+def log_steps(writer, steps):
+  for step in steps:
+    writer.metrics('stage1', step, {'loss': float(step)})
+    writer.timing('stage1', step, {'s': float(step)})
+
+
+def test_rows_of_an_earlier_stage_are_put_before_those_of_later_ones(
+    tmp_path):
+  writer = writer_lib.Writer(tmp_path)
+  log_three_stages(writer)
+  writer.flush()
+  whole = (tmp_path / 'metrics.jsonl').read_bytes()
+  writer.rewind('stage1', 0, 3)
+  for step in (1, 2):  # And killed.
+    log_steps(writer, [step])
+    rows = [json.loads(line) for line in
+            (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert [(r['stage'], r['step']) for r in rows] == [
+        ('base', 1), ('base', 2), ('base', 3),
+        *(('stage1', n + 1) for n in range(step)),
+        ('stage2', 1), ('stage2', 2), ('stage2', 3)]
+  writer = writer_lib.Writer(tmp_path)
+  writer.rewind('stage1', 1, 3)
+  log_steps(writer, [2, 3])
+  writer.flush()
+  assert (tmp_path / 'metrics.jsonl').read_bytes() == whole
+
+
+def row(step, stage='stage1'):
+  return json.dumps({'stage': stage, 'step': step, 's': float(step)})
+
+
+DAMAGE = {  # Lines of a log that a checkpoint of step 4 follows, and the words.
+    'first': ((2, 3, 4), 'stage1 step 1 is missing'),
+    'last': ((1, 2, 3), 'stage1 step 4 is missing'),
+    'several': ((1, 4), 'stage1 steps 2 to 3 are missing'),
+    'apart': ((2, 4), 'stage1 steps 1, 3 are missing'),
+    'all': ((), 'stage1 steps 1 to 4 are missing'),
+    'only later ones': ((5, 6), 'stage1 steps 1 to 4 are missing'),
+    'twice': ((1, 2, 2, 3, 4), 'stage1 step 2 is there more than once'),
+    'a block twice': ((1, 2, 3, 1, 2, 3, 4),
+                      'stage1 steps 1 to 3 are there more than once'),
+    'swapped': ((1, 3, 2, 4), 'stage1 step 2 is out of order'),
+    'backwards': ((4, 3, 2, 1), 'stage1 steps 1 to 3 are out of order'),
+    'cut row': ((1, 2, '{"stage": "stage1", "st', 4), 'line 3 is not JSON'),
+    'no object': ((1, 2, '3', 3, 4), 'line 3 is no JSON object'),
+    'zeros': ((1, '\0' * 40, 3, 4), 'line 2 is not JSON'),
+    'not UTF-8': ((1, b'{"stage": "st\xffge1"}', 3, 4), 'line 2 is not JSON'),
+    'empty line': ((1, 2, '', 3, 4), 'line 3 is not JSON'),
+    'another stage': ((1, 2, 3, row(4, 'stage3')), 'holds a line of no stage'),
+    'no step': ((1, 2, 3, '{"stage": "stage1"}', '{"stage": "stage1", "step": '
+                 '"4"}'), "with the step '4'"),
+    'bool': ((1, 2, 3, 4, '{"stage": "stage1", "step": true}'), 'step True'),
+    'zero': ((0, 1, 2, 3, 4), 'a line of stage1 with the step 0'),
+    'beyond': ((1, 2, 3, 4, 5, 6, 7), 'step 7 is beyond the last step 6'),
+    'stages': ((1, 2, 3, 4, row(1, 'base')),
+               'rows of base come after rows of stage1'),
+}
+
+
+def damaged_log(path, lines):
+  path.write_bytes(b''.join(
+      (line if isinstance(line, bytes) else
+       (row(line) if isinstance(line, int) else line).encode()) + b'\n'
+      for line in lines))
+
+
+@pytest.mark.parametrize('name', ['metrics.jsonl', 'timings.jsonl'])
+@pytest.mark.parametrize('lines, words', DAMAGE.values(), ids=DAMAGE)
+def test_a_log_that_lacks_steps_of_a_checkpoint_is_refused_and_stays(
+    writer, name, lines, words):
+  log_steps(writer, range(1, 7))
+  path = writer.workdir / name
+  damaged_log(path, lines)
+  before = path.read_bytes()
+  with pytest.raises(ValueError) as error:
+    writer.rewind('stage1', 4, 6)
+  message = str(error.value)
+  assert '\n' not in message and str(path) in message
+  assert words in message and '--allow_gaps' in message
+  assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize('lines, words', DAMAGE.values(), ids=DAMAGE)
+def test_with_allow_gaps_nothing_is_lost_without_a_copy(
+    tmp_path, lines, words):
+  said = []
+  writer = writer_lib.Writer(tmp_path, said.append, allow_gaps=True)
+  log_steps(writer, range(1, 7))
+  path = tmp_path / 'metrics.jsonl'
+  damaged_log(path, lines)
+  before = path.read_bytes()
+  writer.rewind('stage1', 4, 6)
+  assert any(words in line for line in said)
+  kept = [json.loads(line) for line in path.read_text().splitlines()]
+  steps = [found['step'] for found in kept if found['stage'] == 'stage1']
+  assert steps == sorted({n for n in lines if n in (1, 2, 3, 4)
+                          and not isinstance(n, bool)})
+  dropped = [line for line in before.splitlines(keepends=True)
+             if line not in path.read_bytes().splitlines(keepends=True)
+             and line not in (row(5).encode() + b'\n',
+                              row(6).encode() + b'\n')]
+  if dropped:
+    assert (tmp_path / 'metrics.jsonl.damaged-1').read_bytes() == before
+  writer.metrics('stage1', 5, {'loss': 5.0})
+  again = writer_lib.Writer(tmp_path, said.append, allow_gaps=True)
+  again.rewind('stage1', 4, 6)  # Readable now; a gap stays one.
+
+
+def test_a_log_that_is_gone_is_noticed(writer):
+  log_steps(writer, [1, 2])
+  (writer.workdir / 'timings.jsonl').unlink()
+  with pytest.raises(ValueError, match='timings.jsonl: stage1 steps 1 to 2 are '
+                     'missing, and there is a checkpoint of stage1 step 2'):
+    writer.check_logs('stage1', 2)
+
+
+def test_whole_logs_are_left_alone(writer):
+  log_three_stages(writer)
+  before = [(path.stat().st_mtime_ns, path.read_bytes())
+            for path in sorted(writer.workdir.glob('*.jsonl'))]
+  for stage in ('base', 'stage1', 'stage2'):
+    writer.check_logs(stage, 3)
+  assert before == [(path.stat().st_mtime_ns, path.read_bytes())
+                    for path in sorted(writer.workdir.glob('*.jsonl'))]
+
+
+def test_a_flush_brings_rows_to_the_disk(writer, monkeypatch):
+  synced = []
+  log_steps(writer, [1])
+  monkeypatch.setattr(files.os, 'fsync', lambda opened: synced.append(
+      files.os.readlink(f'/proc/self/fd/{opened}').rpartition('/')[2]))
+  writer.flush()
+  assert {'metrics.jsonl', 'timings.jsonl'} <= set(synced)
+  synced.clear()
+  writer.flush()
+  assert not synced
+
+
+def test_a_writer_that_lost_its_workdir_writes_nothing(tmp_path):
+  def guard():
+    raise ValueError('process 7 on elsewhere has taken over this workdir')
+
+  writer = writer_lib.Writer(tmp_path)
+  log_steps(writer, [1, 2])
+  writer.guard = guard
+  before = {path: path.read_bytes() for path in tmp_path.rglob('*')
+            if path.is_file()}
+  for write in (
+      lambda: log_steps(writer, [3]), writer.flush,
+      lambda: writer.timing('stage1', 3, {}),
+      lambda: writer.rewind('stage1', 0),
+      lambda: writer.check_logs('stage1', 2),
+      lambda: writer.transcripts('stage1', []), writer.keep_results,
+      lambda: writer.results({}), lambda: writer.config({}),
+      lambda: writer.evaluation('x')):
+    with pytest.raises(ValueError, match='has taken over'):
+      write()
+  assert before == {path: path.read_bytes() for path in tmp_path.rglob('*')
+                    if path.is_file()}
+
+
+TRANSCRIPTS = {  # Ids of the lines after an evaluation of a, b, c; the words.
+    'first': ('bc', "stage1: transcripts of problem 'a' are missing"),
+    'last': ('ab', "stage1: transcripts of problem 'c' are missing"),
+    'two': ('b', "stage1: transcripts of problems 'a', 'c' are missing"),
+    'all': ('', "stage1: transcripts of problems 'a', 'b', 'c' are missing"),
+    'twice': ('abbc', "'b' are there more than once or are of no evaluated"),
+    'foreign': ('abcd', "'d' are there more than once or are of no evaluated"),
+    'swapped': ('acb', "out of order from problem 'c'"),
+    'changed': ('aBc', 'stage1: a transcript was changed'),
+    'cut': ('a{c', 'line 2 is not JSON'),
+}
+
+
+@pytest.mark.parametrize('ids, words', TRANSCRIPTS.values(), ids=TRANSCRIPTS)
+def test_transcripts_that_are_not_those_of_the_evaluation_are_refused(
+    tmp_path, ids, words):
+  said = []
+  writer = writer_lib.Writer(tmp_path, said.append)
+  writer.transcripts('base', [{'id': 'a'}])
+  writer.transcripts('stage1', [{'id': name} for name in 'abc'])
+  digest = writer.transcripts_digest('stage1')
+  writer.check_transcripts('stage1', list('abc'), digest)
+  path = tmp_path / 'transcripts.jsonl'
+  lines = ['{"stage": "base", "id": "a"}'] + [
+      '{"stage": "st' if name == '{' else json.dumps(
+          {'stage': 'stage1', 'id': name.lower()}
+          | ({'more': 1} if name == 'B' else {})) for name in ids]
+  path.write_text(''.join(f'{line}\n' for line in lines[: len(ids) + 1]))
+  before = path.read_bytes()
+  if words.startswith('line'):
+    words = words.replace('2', '3')  # One of base comes first.
+  with pytest.raises(ValueError) as error:
+    writer.check_transcripts('stage1', list('abc'), digest)
+  assert words in str(error.value) and '\n' not in str(error.value)
+  assert path.read_bytes() == before
+  writer = writer_lib.Writer(tmp_path, said.append, allow_gaps=True)
+  writer.check_transcripts('stage1', list('abc'), digest)
+  assert words in said[-1] and path.read_bytes() == before
 
 
 @pytest.mark.parametrize('again', [False, True])
@@ -110,7 +315,7 @@ def test_rewind_purges_tensorboard_by_stage(tmp_path, again):
   assert loss == {
       'base': {1: 1.0, 2: 2.0, 3: 3.0, 4: 40.0},
       'stage1': {1: 1.0, 5: 50.0},
-      'stage2': {6: 60.0},
+      'stage2': {1: 1.0, 2: 2.0, 3: 3.0, 6: 60.0},
   }
 
 
@@ -123,6 +328,8 @@ def test_a_line_of_no_stage_is_named(writer):
   (writer.workdir / 'metrics.jsonl').write_text('{"stage": "warmup"}\n')
   with pytest.raises(ValueError, match='metrics.jsonl holds a line of no'):
     writer.rewind('base', 0)
+  with pytest.raises(ValueError, match='metrics.jsonl holds a line of no'):
+    writer.check_logs('base', 0)
 
 
 def test_boards_that_cannot_be_written_are_named(writer):

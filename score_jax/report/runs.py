@@ -36,6 +36,9 @@ class Run:
 def read(folders: Sequence[str]) -> list[Run]:
   """Reads runs; only `config.json` has to be there.
 
+  Each evaluation of a run by `--mode=eval`, `WORKDIR/evaluations/NAME`, follows
+  it as a run without steps, whose label ends with NAME.
+
   Raises:
     ValueError: a folder is no run, is named twice, or a file in it is damaged.
       A torn last line is not: a run that goes on may have one.
@@ -46,7 +49,11 @@ def read(folders: Sequence[str]) -> list[Run]:
       raise ValueError(f'{path} is named twice; name each run once')
   names = [path.name for path in paths]
   unique = len(set(names)) == len(names)
-  return [_read(path, path.name if unique else str(path)) for path in paths]
+  found = []
+  for path in paths:
+    label = path.name if unique else str(path)
+    found += [_read(path, label), *_evaluations(path, label)]
+  return found
 
 
 class DamagedFile(ValueError):
@@ -65,6 +72,16 @@ def expected(path: files.Path) -> Iterator[None]:
     raise DamagedFile(
         f'{path} is not as a run writes it ({type(error).__name__}: {error}); '
         'mend or move the file') from error
+
+
+def _evaluations(folder, label) -> list[Run]:
+  """Those that were begun, by name."""
+  with files.named_errors(folder):
+    inside = folder / 'evaluations'
+    names = sorted(path.name for path in inside.iterdir()
+                   if (path / 'config.json').exists()) if (
+                       inside.is_dir()) else []
+  return [_read(inside / name, f'{label}/{name}') for name in names]
 
 
 def _read(folder, label):

@@ -85,3 +85,21 @@ def test_what_a_real_run_leaves_is_read(tmp_path_factory):
       for stage, found in results['stages'].items()}
   for said in ('Stage II', 'KL to the reference', 'chain-test-'):
     assert said in page.page([run])
+
+
+def test_evaluations_follow_their_run_as_runs(tmp_path):
+  folder = made.run(tmp_path / 'a')
+  for name in ('b_2', 'a_1'):
+    made.run(folder / 'evaluations' / name)
+    for log in ('metrics.jsonl', 'timings.jsonl'):
+      (folder / 'evaluations' / name / log).unlink()
+  (folder / 'evaluations' / 'begun').mkdir()
+  runs = _read(folder)
+  assert [run.label for run in runs] == ['a', 'a/a_1', 'a/b_2']
+  assert not any(runs[1].logged.values()) and runs[1].results
+  assert len(runs[1].transcripts) == len(runs[0].transcripts)
+  text = page.page(runs)
+  assert 'a/a_1' in text and 'a/b_2' in text
+  (folder / 'evaluations' / 'a_1' / 'results.json').write_text('{')
+  with pytest.raises(ValueError, match='evaluations/a_1/results.json is not'):
+    _read(folder)
