@@ -64,13 +64,25 @@ class TaskConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RopeScaling:
-  """How rotary frequencies are stretched for long contexts (global layers)."""
+  """How rotary frequencies are scaled for long contexts."""
 
-  kind: str = 'none'  # 'none', 'linear', or 'llama3' (by wavelength).
+  # 'none', 'linear', 'llama3' (by wavelength), or 'yarn' (2309.00071).
+  kind: str = 'none'
   factor: float = 1.0
   low_freq: float = 1.0  # 'llama3': slower waves are divided by `factor`.
   high_freq: float = 4.0  # 'llama3': faster waves stay; between, a blend.
-  original_positions: int = 8192  # 'llama3': the context before stretching.
+  # 'llama3' and 'yarn': the context before scaling.
+  original_positions: int = 8192
+  # 'yarn': waves with more turns in that context stay, those with fewer than
+  # `beta_slow` are divided by `factor`; between, a blend.
+  beta_fast: float = 32.0
+  beta_slow: float = 1.0
+  truncate: bool = True  # 'yarn': the ends of the blend are whole dimensions.
+  # 'yarn': factor of sines and cosines. 0: 0.1 ln(factor) + 1; or, with both
+  # of the following, the quotient of 0.1 mscale ln(factor) + 1 for each.
+  attention_factor: float = 0.0
+  mscale: float = 0.0
+  mscale_all_dim: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +109,12 @@ class ModelConfig:
   num_kv_heads: int = 2
   head_dim: int = 16
   mlp_width: int = 192
-  activation: str = 'silu'  # Of the MLP's gate: 'silu' or 'gelu' (by tanh).
+  # Of the MLP's gate: 'silu', 'gelu' (by tanh), or 'gelu_exact' (by erf).
+  activation: str = 'silu'
   rope_base: float = 100.0
   rope_scaling: RopeScaling = RopeScaling()
   local_rope_base: float = 0.0  # Of layers with a window; 0: as the others.
+  local_rope_scaling: RopeScaling = RopeScaling()  # With `local_rope_base`.
   window: int = 0  # Positions that local layers see, their own included.
   global_every: int = 1  # Layer i is global if i + 1 divides by this.
   attention_scale: float = 0.0  # Factor of scores; 0: head_dim ** -0.5.
@@ -741,7 +755,8 @@ def check_model(model: ModelConfig, where: str = 'config.model'):
     _one_of(f'{where}.{name}', getattr(model, name), DTYPES)
   _one_of(f'{where}.remat', model.remat, ('none', 'block', 'dots'))
   _one_of(f'{where}.attention', model.attention, ('auto', 'plain', 'splash'))
-  _one_of(f'{where}.activation', model.activation, ('silu', 'gelu'))
+  _one_of(f'{where}.activation', model.activation,
+          ('silu', 'gelu', 'gelu_exact'))
   for name in ('vocab_size', 'num_layers', 'width', 'num_heads',
                'num_kv_heads', 'head_dim', 'mlp_width', 'global_every',
                'max_positions'):
@@ -765,23 +780,37 @@ def check_model(model: ModelConfig, where: str = 'config.model'):
   _require(model.window > 0 or model.global_every == 1,
            f'{where}.global_every is {model.global_every}, but the local '
            f'layers have no {where}.window')
-  scaling = model.rope_scaling
-  _one_of(f'{where}.rope_scaling.kind', scaling.kind,
-          ('none', 'linear', 'llama3'))
-  _require(scaling.factor >= 1,
-           f'{where}.rope_scaling.factor is {scaling.factor}; it must be at '
-           'least 1')
-  _at_least(f'{where}.rope_scaling.original_positions',
-            scaling.original_positions, 1)
-  _require(0 < scaling.low_freq < scaling.high_freq,
-           f'{where}.rope_scaling.low_freq {scaling.low_freq} must be above 0 '
-           f'and below high_freq {scaling.high_freq}')
+  _check_rope(f'{where}.rope_scaling', model.rope_scaling, model.rope_base)
+  _check_rope(f'{where}.local_rope_scaling', model.local_rope_scaling,
+              model.local_rope_base)
+  _require(model.local_rope_scaling.kind == 'none' or model.local_rope_base > 0,
+           f'{where}.local_rope_scaling.kind is '
+           f'{model.local_rope_scaling.kind!r}, but {where}.local_rope_base is '
+           '0; set it to the base of the layers with a window')
   _at_least(f'{where}.lora.rank', model.lora.rank, 0)
   try:
     re.compile(model.lora.targets)
   except re.error as error:
     raise ValueError(f'{where}.lora.targets {model.lora.targets!r} is no '
                      f'regular expression: {error}') from error
+
+
+def _check_rope(where, scaling, base):
+  _one_of(f'{where}.kind', scaling.kind, ('none', 'linear', 'llama3', 'yarn'))
+  _require(scaling.factor >= 1,
+           f'{where}.factor is {scaling.factor}; it must be at least 1')
+  _at_least(f'{where}.original_positions', scaling.original_positions, 1)
+  _require(0 < scaling.low_freq < scaling.high_freq,
+           f'{where}.low_freq {scaling.low_freq} must be above 0 and below '
+           f'high_freq {scaling.high_freq}')
+  _require(0 < scaling.beta_slow <= scaling.beta_fast,
+           f'{where}.beta_slow {scaling.beta_slow} must be above 0 and at most '
+           f'beta_fast {scaling.beta_fast}')
+  for name in ('attention_factor', 'mscale', 'mscale_all_dim'):
+    _at_least(f'{where}.{name}', getattr(scaling, name), 0)
+  _require(scaling.kind != 'yarn' or base > 1,
+           f"{where}.kind is 'yarn', but the base of its layers is {base}; it "
+           'must be above 1')
 
 
 def _check_accumulation(where, rows, micro_batches):

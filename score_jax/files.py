@@ -7,6 +7,7 @@ a kill can tear its last one, which `read_lines` leaves out. In a bucket
 
 from collections.abc import Iterator
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -14,9 +15,11 @@ import os
 import pathlib
 import re
 import shutil
+import stat
 import tempfile
 import time
 from typing import Any
+from typing import BinaryIO
 import zipfile
 import zlib
 
@@ -29,6 +32,7 @@ Path = pathlib.Path | epath.Path
 """On a disk, or in a bucket; the methods have the same names."""
 
 _FLUSH_S = 30
+_LFS = b'version https://git-lfs.github.com/spec/'
 _COPY = 'gcloud storage cp --recursive'
 
 
@@ -225,8 +229,66 @@ def _joined(lines) -> bytes:
 
 
 def read_whole(path: Path) -> bytes:
-  """What a file holds; what is raised is the system's."""
-  return buckets.read(path) if buckets.is_in(path) else path.read_bytes()
+  """Return the contents of a file.
+
+  Raises:
+    OSError: as the system raises it.
+    ValueError: as `open_regular`.
+  """
+  if buckets.is_in(path):
+    return buckets.read(path)
+  with open_regular(path) as file:
+    return file.read()
+
+
+def open_regular(path: str | os.PathLike) -> BinaryIO:
+  """Open a regular file of a disk for reading, in binary mode.
+
+  A pipe or a device is never waited for.
+
+  Raises:
+    OSError: as `open`.
+    ValueError: the path is a pipe, device or socket, a link whose target is
+      missing, or a Git LFS pointer in place of a file.
+  """
+  name = os.fspath(path)
+  opener = lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+  try:
+    file = open(name, 'rb', opener=opener)  # noqa: SIM115
+  except FileNotFoundError:
+    check_link(name)
+    raise
+  except OSError as error:
+    if error.errno == errno.ENXIO:  # A socket, or a device without a driver.
+      raise _not_regular(name) from error
+    raise
+  try:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+      raise _not_regular(name)
+    check_lfs(name, os.pread(file.fileno(), len(_LFS), 0))
+  except BaseException:
+    file.close()
+    raise
+  return file
+
+
+def _not_regular(name):
+  return ValueError(f'{name} is not a regular file; name a file on a disk')
+
+
+def check_link(path: str | os.PathLike):
+  """Raise a ValueError for a symbolic link whose target is missing."""
+  if os.path.islink(path) and not os.path.exists(path):
+    raise ValueError(
+        f'{path} is a link to {os.readlink(path)}, which is not there; '
+        'download the file again')
+
+
+def check_lfs(path: str | os.PathLike, start: bytes):
+  """Raise a ValueError if a file that starts so is a Git LFS pointer."""
+  if start.startswith(_LFS):
+    raise ValueError(f'{path} is a Git LFS pointer, not the file itself; run '
+                     '`git lfs pull` in its repository')
 
 
 def read_json(path: Path) -> Any:

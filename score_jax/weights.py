@@ -14,6 +14,7 @@ import hashlib
 import math
 import os
 import pathlib
+import sys
 
 from flax import traverse_util
 import jax
@@ -40,7 +41,7 @@ PIECE_BYTES = 2**24
 
 def is_converted(path: str | os.PathLike) -> bool:
   """Whether a folder was made by `score_jax.convert`."""
-  return (pathlib.Path(path) / MODEL_JSON).is_file()
+  return os.path.lexists(pathlib.Path(path) / MODEL_JSON)
 
 
 def open_model(path: str | os.PathLike) -> stored.Model:
@@ -56,6 +57,7 @@ def open_model(path: str | os.PathLike) -> stored.Model:
   path = pathlib.Path(path).absolute()
   try:
     if not path.exists():
+      files.check_link(path)
       raise ValueError(f'{path}: no such file or folder')
     if not path.is_dir() and not path.is_file():
       raise ValueError(f'{path} is neither a file nor a folder')
@@ -73,6 +75,13 @@ def _state(part):
 
 @functools.lru_cache(maxsize=1)
 def _open(path, unused_state):
+  model = _opened(path)
+  for remark in model.remarks:
+    print(f'score_jax: {remark}', file=sys.stderr, flush=True)
+  return model
+
+
+def _opened(path):
   if path.is_dir() and peft.is_adapter(path):
     return _adapted(path)
   if is_converted(path):

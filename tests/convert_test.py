@@ -57,6 +57,42 @@ def test_a_round_trip_through_orbax_is_bit_equal(tmp_path, family, dtype):
   assert not list(tmp_path.glob('*.partial'))
 
 
+@pytest.mark.parametrize('family, dtype', [
+    ('llama', 'bfloat16'), ('qwen2', 'float32'), ('gemma3', 'float16')])
+def test_a_head_of_a_model_called_tied_survives(
+    tmp_path, capfd, family, dtype):
+  config = folders.small_config(family, tied_head=True)
+  arrays = folders.tensors(config, dtype)
+  arrays['lm_head.weight'] = arrays['model.embed_tokens.weight'][::-1].copy()
+  folders.write(tmp_path / 'hf', config, dtype, 2000, arrays)
+  assert files.read_json(tmp_path / 'hf/config.json')['tie_word_embeddings']
+  _convert(tmp_path / 'hf', tmp_path / 'orbax', 'orbax')
+  said = capfd.readouterr().err
+  assert said.count('lm_head.weight differs') == said.count('\n') == 1
+  back = _convert(tmp_path / 'orbax', tmp_path / 'back', 'hf')
+  _same_tensors(back, arrays)
+  direct = _convert(tmp_path / 'hf', tmp_path / 'direct', 'hf')
+  _same_tensors(direct, arrays)
+  for folder in (back, direct):
+    assert not files.read_json(folder / 'config.json')['tie_word_embeddings']
+    assert not hf.open_model(folder).remarks
+
+
+@pytest.mark.parametrize('family', ['qwen3', 'gemma3'])
+def test_a_scaling_survives(tmp_path, family):
+  scaling = config_lib.RopeScaling(
+      'yarn', 4.0, original_positions=16, beta_fast=8.0, attention_factor=1.2)
+  changes = {'rope_scaling': scaling}
+  if family == 'gemma3':
+    changes |= {'activation': 'gelu_exact', 'local_rope_scaling': scaling}
+  config = folders.small_config(family, **changes)
+  folders.write(tmp_path / 'hf', config)
+  _convert(tmp_path / 'hf', tmp_path / 'orbax', 'orbax')
+  assert weights.open_model(tmp_path / 'orbax').config == config
+  back = _convert(tmp_path / 'orbax', tmp_path / 'back', 'hf')
+  assert hf.open_model(back).config == config
+
+
 def test_each_tensor_keeps_its_own_dtype(tmp_path):
   config = folders.small_config('llama')
   arrays = folders.tensors(config, 'bfloat16')

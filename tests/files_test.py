@@ -2,6 +2,7 @@
 
 import errno
 import os
+import socket
 
 import numpy as np
 import pytest
@@ -14,6 +15,46 @@ def test_floats_come_back_bit_for_bit(tmp_path):
   files.write_json(tmp_path / 'x.json', values)
   got = files.read_json(tmp_path / 'x.json')
   assert [v.hex() for v in got] == [v.hex() for v in values]
+
+
+_POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n'
+
+
+def _socket(path):
+  with socket.socket(socket.AF_UNIX) as server:
+    server.bind(str(path))
+
+
+@pytest.mark.parametrize('read', [files.read_json, files.read_lines,
+                                  files.read_arrays])
+@pytest.mark.parametrize('make, words', [
+    (os.mkfifo, 'is not a regular file; name a file on a disk'),
+    (_socket, 'is not a regular file'),
+    (lambda path: path.symlink_to('/dev/zero'), 'is not a regular file'),
+    (lambda path: path.symlink_to('/dev/tty'), 'is not a regular file'),
+    (os.mkdir, 'Is a directory'),
+    (lambda path: path.symlink_to('gone'), 'is a link to gone, which is not'),
+    (lambda path: path.symlink_to(path.name), 'symbolic links'),
+    (lambda path: path.write_text(_POINTER), 'is a Git LFS pointer'),
+])
+def test_what_is_no_file_is_neither_read_nor_waited_for(
+    tmp_path, read, make, words):
+  path = tmp_path / 'x.json'
+  make(path)
+  with pytest.raises(ValueError) as error:
+    read(path)
+  assert words in str(error.value) and 'x.json' in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def test_a_link_to_a_file_is_read(tmp_path):
+  (tmp_path / 'blob').write_text('{"a": 1}')
+  (tmp_path / 'x.json').symlink_to('blob')
+  assert files.read_json(tmp_path / 'x.json') == {'a': 1}
+  assert files.read_json(tmp_path / 'y.json') is None
+  # Whatever else mentions the program is no pointer.
+  (tmp_path / 'z.json').write_text('"version https://git-lfs.github.com/"')
+  assert files.read_json(tmp_path / 'z.json').startswith('version')
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

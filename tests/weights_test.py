@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pickle
 
 import jax
@@ -102,7 +103,7 @@ def test_a_name_of_no_package_says_which_there_are():
     (lambda v: v.pop('dtype'), "KeyError('dtype')"),
     (lambda v: v['model'].update(width='wide'), 'width'),
     (lambda v: v['model'].update(num_layers=3),
-     'blocks/mlp_norm/scale has shape (2, 12), not (3, 12)'),
+     'blocks/attention/key/bias has shape (2, 2, 10), not (3, 2, 10)'),
     (lambda v: v['model'].update(tied_head=False), 'missing: head/kernel'),
     (lambda v: v['model'].update(qkv_bias=False),
      'unknown: blocks/attention/key/bias'),
@@ -136,3 +137,52 @@ def test_a_folder_that_changed_is_opened_again(tmp_path):
                                                  '"rms_norm_eps": 0.001'))
   assert weights.open_model(path).config == dataclasses.replace(
       config, norm_eps=1e-3)
+
+
+@pytest.mark.parametrize('make, words', [
+    (lambda path: path.symlink_to('../../blobs/0a1b'),
+     'is a link to ../../blobs/0a1b, which is not there'),
+    (os.mkfifo, 'is not a regular file'),
+    (os.mkdir, 'Is a directory'),
+    (lambda path: path.write_text(
+        'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n'),
+     'run `git lfs pull`')])
+def test_a_model_json_that_is_no_file_is_named(tmp_path, make, words):
+  make(tmp_path / 'model.json')
+  with pytest.raises(ValueError) as error:
+    weights.open_model(tmp_path)
+  assert words in str(error.value) and 'model.json' in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def test_a_path_that_is_a_link_to_nothing_or_a_pipe_is_named(tmp_path):
+  link, pipe = tmp_path / 'm.gguf', tmp_path / 'pipe'
+  link.symlink_to('../blobs/0a1b')
+  os.mkfifo(pipe)
+  for call in (weights.open_model,
+               lambda path: weights.model_config(
+                   str(path), config_lib.ModelConfig())):
+    with pytest.raises(ValueError, match='m.gguf is a link to ../blobs/0a1b, '
+                       'which is not there'):
+      call(link)
+    with pytest.raises(ValueError, match='pipe is neither a file nor a folder'):
+      call(pipe)
+
+
+@pytest.mark.parametrize('added, words', [
+    ({'rope_parameters': {'rope_type': 'default', 'rope_theta': 5e5},
+      'rope_scaling': {'rope_type': 'linear', 'factor': 2.0}},
+     'rope_scaling replaces rope_parameters'),
+    ({'rope_parameters': {'rope_type': 'default', 'rope_theta': 5e5}},
+     'rope_theta is 500000 and not 10000'),
+    ({}, '')])
+def test_what_another_field_overrules_is_printed_once(
+    tmp_path, capfd, added, words):
+  folders.write(tmp_path, folders.small_config('qwen2'))
+  path = tmp_path / 'config.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | added))
+  for _ in range(2):
+    weights.model_config(str(tmp_path), config_lib.ModelConfig())
+  lines = capfd.readouterr().err.splitlines()
+  assert sum(words in line for line in lines) == bool(words)
+  assert all(line.startswith(f'score_jax: {path}: rope_') for line in lines)

@@ -37,6 +37,7 @@ from score_jax.models import branches as branches_lib
 from score_jax.models import cache as cache_lib
 from score_jax.models import held as held_lib
 from score_jax.models import layers
+from score_jax.models import rope
 
 ModelConfig = config_lib.ModelConfig
 
@@ -315,9 +316,9 @@ def _views(config, positions_BT, valid_BS, slot, held, branches):
   else:
     attend = attention.attend_branches_fn(
         config, positions_BT, valid_BS, branches)
-  far = layers.global_angles(config, positions_BT)
+  far = rope.global_angles(config, positions_BT)
   near = (far if config.global_every == 1
-          else layers.local_angles(config, positions_BT))
+          else rope.local_angles(config, positions_BT))
 
   def of_layer(index, prompt):
     is_global = (config.global_every == 1

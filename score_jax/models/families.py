@@ -4,26 +4,28 @@ A family is a row of `FAMILIES`, with what its config.json leaves unsaid and
 what its models share. `fields` reads a config.json, `config_json` writes one,
 and `table` is the mapping of tensors; all three serve import and export.
 
-Sources: the config classes and modeling files of transformers 5.23 (Apache-2.0)
+Sources: the config classes and modeling files of transformers 5.24 (Apache-2.0)
 for llama, gemma2, gemma3_text, qwen2 and qwen3.
 """
 
 import dataclasses
-import math
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
 from score_jax import config as config_lib
+from score_jax.models import config_fields
+from score_jax.models import config_values
+from score_jax.models import quantised
+from score_jax.models import rope_fields
 
-_ROPE = {'rope_type': 'default', 'rope_theta': 10_000.0}
 _COMMON = {
-    'rms_norm_eps': 1e-6, 'attention_bias': False, 'mlp_bias': False,
-    'use_sliding_window': False, 'tie_word_embeddings': False,
+    'rms_norm_eps': 1e-6, 'tie_word_embeddings': False, 'hidden_act': 'silu',
     'max_position_embeddings': 2048,
 }
-_GEMMA = _COMMON | {
+_GEMMA = {
+    'rms_norm_eps': 1e-6,
     'tie_word_embeddings': True, 'head_dim': 256, 'vocab_size': 256_000,
     'hidden_size': 2304, 'intermediate_size': 9216, 'num_hidden_layers': 26,
     'num_attention_heads': 8, 'num_key_value_heads': 4,
@@ -63,15 +65,16 @@ FAMILIES = {
         _GEMMA_FIXED, period=2),
     'gemma3': Family(
         'Gemma3ForCausalLM', 'gemma3_text',
-        _GEMMA | {'vocab_size': 262_208, 'max_position_embeddings': 131_072,
-                  'rope_theta': 1e6, 'rope_local_base_freq': 10_000.0},
+        _GEMMA | {'vocab_size': 262_208, 'max_position_embeddings': 131_072},
         _GEMMA_FIXED | {'qk_norm': True}, period=6),
     'qwen2': Family(
         'Qwen2ForCausalLM', 'qwen2',
-        _COMMON | {'max_position_embeddings': 32_768}, {'qkv_bias': True}),
+        _COMMON | {'max_position_embeddings': 32_768,
+                   'num_key_value_heads': 32}, {'qkv_bias': True}),
     'qwen3': Family(
         'Qwen3ForCausalLM', 'qwen3',
-        _COMMON | {'head_dim': 128, 'max_position_embeddings': 32_768},
+        _COMMON | {'head_dim': 128, 'max_position_embeddings': 32_768,
+                   'num_key_value_heads': 32},
         {'qk_norm': True}),
 }
 """Families by the name that `ModelConfig.family` has."""
@@ -87,186 +90,195 @@ _SIZES = {
     'tied_head': 'tie_word_embeddings',
     'max_positions': 'max_position_embeddings',
 }
-_ACTIVATIONS = {'silu': 'silu', 'gelu': 'gelu_pytorch_tanh'}
-_LLAMA3 = {'low_freq': 'low_freq_factor', 'high_freq': 'high_freq_factor',
-           'original_positions': 'original_max_position_embeddings'}
-
+_ACTIVATIONS = {'silu': 'silu', 'gelu': 'gelu_pytorch_tanh',
+                'gelu_exact': 'gelu'}
+_ACTIVATIONS_BY = {
+    False: {'silu': 'silu', 'swish': 'silu'},
+    True: {'gelu_pytorch_tanh': 'gelu', 'gelu': 'gelu_exact'},
+}
+"""Activations by theirs, of other families and of Gemma."""
 
 _MOST_LAYERS = 10_000  # More is damage, and would take long to list.
 
 
-class _Json:
-  """A config.json, its family's defaults behind it."""
-
-  def __init__(self, values: dict[str, Any], where: str):
-    self.where = where
-    architectures = values.get('architectures') or [values.get('model_type')]
-    names = {f.architecture: name for name, f in FAMILIES.items()}
-    names |= {f.model_type: name for name, f in FAMILIES.items()}
-    names[_MULTIMODAL] = names['gemma3'] = 'gemma3'
-    found = architectures[0] if isinstance(architectures, list) else None
-    if not isinstance(found, str) or found not in names:
-      known = [f.architecture for f in FAMILIES.values()] + [_MULTIMODAL]
-      raise ValueError(
-          f'{where}: architecture {found!r} is not supported; supported: '
-          f'{", ".join(known)}')
-    self.family = names[found]
-    if isinstance(values.get('text_config'), dict):
-      outer = {k: v for k, v in values.items() if k == 'tie_word_embeddings'}
-      values = outer | values['text_config']
-    self._values = values
-    self._defaults = FAMILIES[self.family].defaults
-
-  def has(self, name: str) -> bool:
-    return self.get(name) is not None
-
-  def get(self, name: str, kind: type | None = None) -> Any:
-    """A value, or None; ValueError if it is not of type `kind`."""
-    value = self._values.get(name, self._defaults.get(name))
-    if value is None or kind is None:
-      return value
-    number = _finite(value) if kind is float else value
-    if type(number) is not kind:
-      raise ValueError(f'{self.where}: {name} must be {kind.__name__}, got '
-                       f'{value!r:.60}')
-    return number
-
-  def require(self, name: str, kind: type) -> Any:
-    value = self.get(name, kind)
-    if value is None:
-      raise ValueError(f'{self.where} lacks {name}')
-    return value
-
-  def refuse(self, what: str):
-    raise ValueError(
-        f'{self.where}: {what} is not supported for the family {self.family}')
-
-
 def fields(values: dict[str, Any], where: str) -> dict[str, Any]:
-  """The fields of `ModelConfig` that a config.json decides.
+  """Return the fields of `ModelConfig` that a config.json decides.
 
   Args:
     values: the contents of a config.json of transformers 4 or 5.
     where: its path, for messages.
 
   Raises:
-    ValueError: another architecture, a form of a known one that the decoder
-      does not compute, or fields that are missing or ill-typed.
+    ValueError: another architecture, quantised weights, a form of a known
+      architecture that the decoder does not compute, or fields that are
+      unknown, missing, ill-typed or contradict each other.
   """
-  json = _Json(values, where)
+  return read(values, where)[0]
+
+
+def read(
+    values: dict[str, Any], where: str
+) -> tuple[dict[str, Any], list[str]]:
+  """Return the same, and remarks on fields that others overrule, for a user."""
+  json = _opened(values, where)
   family = FAMILIES[json.family]
-  for name in ('attention_bias', 'mlp_bias', 'use_sliding_window',
-               'use_bidirectional_attention'):
-    if json.get(name):
-      json.refuse(f'{name}={json.get(name)!r}')
+  config_fields.check(json)
   types = {field.name: field.type
            for field in dataclasses.fields(config_lib.ModelConfig)}
   heads = json.require('num_attention_heads', int)
   found = dict(family.fixed, family=json.family)
   for ours, theirs in _SIZES.items():
-    kind = types[ours]
-    if theirs == 'num_key_value_heads' and not json.has(theirs):
-      found[ours] = heads
-    elif theirs == 'head_dim' and not json.has(theirs):
-      found[ours] = json.require('hidden_size', int) // max(heads, 1)
+    if _is_derived(json, theirs):
+      found[ours] = heads if theirs == 'num_key_value_heads' else (
+          json.require('hidden_size', int) // max(heads, 1))
     else:
-      found[ours] = json.require(theirs, kind)
+      found[ours] = json.require(theirs, types[ours])
   if found['num_layers'] > _MOST_LAYERS:
     json.refuse(f'num_hidden_layers={found["num_layers"]}')
-  _activation(json, found)
-  _rope(json, found)
+  found['activation'] = _activation(json)
+  rope, remarks = rope_fields.read(json)
+  found |= rope
   if family.period:
     _gemma(json, found, family.period)
+  else:
+    _check_all_full(json, found['num_layers'])
   config_lib.check_model(config_lib.ModelConfig(**found), where)
-  return found
+  return found, remarks
 
 
-def _activation(json, found):
-  name = json.get('hidden_activation') or json.get('hidden_act') or 'silu'
-  theirs = {v: k for k, v in _ACTIVATIONS.items()}
-  # Files of Gemma that say 'gelu' mean the approximation all the same.
-  theirs['gelu'] = 'gelu' if found['family'].startswith('gemma') else None
-  if not isinstance(name, str) or (
-      theirs.get(name) != found.get('activation', 'silu')):
-    json.refuse(f'the activation {name!r}')
+def _opened(values, where) -> config_values.Values:
+  """The fields of the text model, with the defaults of its family."""
+  quantised.check_config(values, where)
+  architectures = values.get('architectures') or [values.get('model_type')]
+  found = architectures[0] if isinstance(architectures, list) else None
+  family = _family(found)
+  if family is None:
+    known = [f.architecture for f in FAMILIES.values()] + [_MULTIMODAL]
+    raise ValueError(
+        f'{where}: architecture {config_values.short(found)} is not supported; '
+        f'supported: {", ".join(known)}')
+  named = values.get('model_type')
+  is_outer = isinstance(values.get('text_config'), dict)
+  if {_family(name) for name in architectures} != {family} or (
+      named is not None and _family(named) != family):
+    raise ValueError(
+        f'{where}: architectures {config_values.short(architectures)} and '
+        f'model_type {config_values.short(named)} contradict each other')
+  if is_outer != (named == 'gemma3') and named is not None:
+    raise ValueError(f'{where}: a model_type of {named!r} '
+                     f'{"has" if is_outer else "lacks"} text_config')
+  if is_outer:
+    if family != 'gemma3':
+      raise ValueError(f'{where}: text_config is not supported for the family '
+                       f'{family}')
+    values = _text_config(values, where)
+  return config_values.Values(values, FAMILIES[family].defaults, where, family)
 
 
-def _rope(json, found):
-  """Bases and scaling, in the words of transformers 4 or 5."""
-  rope = json.get('rope_parameters', dict)
-  if rope and 'full_attention' in rope:  # One for each kind of layer.
-    local = rope.get('sliding_attention') or _ROPE
-    rope = rope['full_attention']
-    if not (isinstance(local, dict) and isinstance(rope, dict)):
-      raise ValueError(f'{json.where}: rope_parameters must hold dicts, got '
-                       f'{[rope, local]!r}')
-    found['local_rope_base'] = _number(json, local, 'rope_theta')
-    if local.get('rope_type', 'default') != 'default':
-      json.refuse(f'RoPE scaling {local!r} of layers with a window')
-  elif json.has('rope_local_base_freq'):
-    found['local_rope_base'] = json.get('rope_local_base_freq', float)
-  old = json.get('rope_scaling', dict) or {}
-  theta = json.get('rope_theta', float) or _ROPE['rope_theta']
-  rope = {'rope_theta': theta} | old if rope is None else rope
-  found['rope_base'] = _number(json, rope, 'rope_theta')
-  found['rope_scaling'] = _scaling(json, rope)
+def _family(name):
+  """The family that an architecture or a `model_type` is of, or None."""
+  names = {f.architecture: name for name, f in FAMILIES.items()}
+  names |= {f.model_type: name for name, f in FAMILIES.items()}
+  names[_MULTIMODAL] = names['gemma3'] = 'gemma3'
+  return names.get(name) if isinstance(name, str) else None
 
 
-def _scaling(json, rope):
-  kind = rope.get('rope_type', rope.get('type', 'default'))
-  if kind in (None, 'default'):
-    return config_lib.RopeScaling()
-  if kind not in ('linear', 'llama3'):
-    json.refuse(f'RoPE scaling {kind!r}')
-  names = {'factor': 'factor'} | (_LLAMA3 if kind == 'llama3' else {})
-  values = {ours: _number(json, rope, theirs)
-            for ours, theirs in names.items()}
-  if 'original_positions' in values:
-    values['original_positions'] = int(values['original_positions'])
-  return config_lib.RopeScaling(kind=kind, **values)
+def _text_config(values, where):
+  """The text model of a multimodal one, which decides whether it is tied."""
+  config_fields.check_outer(values, where, 'gemma3')
+  text = dict(values['text_config'])
+  tied = values.get('tie_word_embeddings', True)
+  for name in ('tie_word_embeddings', 'vocab_size'):
+    outer = tied if name == 'tie_word_embeddings' else values.get(name)
+    if name in text and outer not in (None, text[name]):
+      raise ValueError(f'{where}: {name} is {outer!r}, and {text[name]!r} in '
+                       'text_config; make both equal')
+  if text.get('model_type', 'gemma3_text') != 'gemma3_text':
+    raise ValueError(f'{where}: model_type {text["model_type"]!r} in '
+                     'text_config is not supported; supported: gemma3_text')
+  return text | {'tie_word_embeddings': tied}
 
 
-def _finite(value) -> float | None:
-  """A number as a finite float, or None."""
-  try:
-    is_number = type(value) in (int, float) and math.isfinite(value)
-  except OverflowError:  # An integer with hundreds of digits.
-    is_number = False
-  return float(value) if is_number else None
+def _is_derived(json, name):
+  """Whether a size follows from others: transformers has it null or absent."""
+  if name == 'num_key_value_heads':
+    # The class's own number where the field is absent, not where it is null.
+    return not json.has(name) and json.family in ('llama', 'qwen2', 'qwen3')
+  if name == 'head_dim':
+    return not json.has(name) and (
+        json.family == 'llama'
+        or json.family == 'qwen2' and name not in json.names)
+  return False
 
 
-def _number(json, rope, name):
-  number = _finite(rope.get(name))
-  if number is None:
-    raise ValueError(f'{json.where}: {name} of RoPE must be a number, got '
-                     f'{rope.get(name)!r:.60}')
-  return number
+def _activation(json):
+  """Ours of the activation; the families call the field differently."""
+  name, other = 'hidden_act', 'hidden_activation'
+  if json.family.startswith('gemma'):
+    name, other = other, name
+  value = json.require(name, object)
+  known = _ACTIVATIONS_BY[json.family.startswith('gemma')]
+  if not isinstance(value, str) or value not in known:
+    json.refuse(f'{name}: the activation {config_values.short(value)}')
+  # The other one is not read; files of Gemma say 'gelu' there of 'tanh'.
+  if json.get(other) not in (None, value, *(
+      ('gelu', 'gelu_pytorch_tanh') if other == 'hidden_act' else ())):
+    json.refuse(f'{other}={config_values.short(json.get(other))} next to '
+                f'{name}={value!r}')
+  return known[value]
+
+
+def _check_all_full(json, num_layers):
+  kinds = json.get('layer_types', list)
+  if kinds is not None and kinds != layer_types(num_layers, 1):
+    json.refuse(f'layer_types={config_values.short(kinds)} of {num_layers} '
+                'layers')
 
 
 def _gemma(json, found, period):
-  found['window'] = json.require('sliding_window', int)
   scalar = json.require('query_pre_attn_scalar', float)
   if scalar <= 0:
     json.refuse(f'query_pre_attn_scalar={scalar}')
   found['attention_scale'] = scalar**-0.5
   for ours, theirs in (('attention_softcap', 'attn_logit_softcapping'),
                        ('final_softcap', 'final_logit_softcapping')):
-    found[ours] = json.get(theirs, float) or 0.0
+    cap = json.get(theirs, float)
+    if cap is not None and cap <= 0:
+      json.refuse(f'{theirs}={cap}')
+    found[ours] = cap or 0.0
   if found['family'] == 'gemma3' and found['attention_softcap']:
     # Transformers reads the field and leaves it out of what it computes.
     json.refuse(f'attn_logit_softcapping={found["attention_softcap"]!r}')
-  for name in ('sliding_window_pattern', '_sliding_window_pattern'):
-    if json.has(name):
-      period = max(json.require(name, int), 1)
+  found['global_every'] = _period(json, found['num_layers'], period)
+  found['window'] = (0 if found['global_every'] == 1
+                     else json.require('sliding_window', int))
+
+
+def _period(json, num_layers, period):
+  """`global_every`, from the kinds of layers or from their period."""
+  given = {name: json.require(name, int)
+           for name in ('sliding_window_pattern', '_sliding_window_pattern')
+           if name in json.names}
+  for name, number in given.items():
+    if number < 1:
+      json.refuse(f'{name}={number}')
   kinds = json.get('layer_types', list)
-  if kinds is not None and kinds != layer_types(found['num_layers'], period):
-    period = kinds.index('full_attention') + 1 if (
-        'full_attention' in kinds) else 0
-    if not period or kinds != layer_types(found['num_layers'], period):
-      json.refuse('layer_types that do not repeat')
-  found['global_every'] = period
-  if period == 1:
-    found['window'] = 0
+  if kinds is None:
+    # Only this name is read, and in Gemma 2 none.
+    read = 'sliding_window_pattern' if json.family == 'gemma3' else ''
+    period = given.get(read, period)
+    for name, number in given.items():
+      if number != period and read not in given:
+        json.refuse(f'{name}={number} without layer_types')
+    return period
+  if kinds == layer_types(num_layers, period):
+    return period
+  period = (kinds.index('full_attention') if 'full_attention' in kinds
+            else len(kinds)) + 1
+  if kinds != layer_types(num_layers, period):
+    json.refuse(f'layer_types={config_values.short(kinds)} of {num_layers} '
+                'layers, which do not repeat')
+  return period
 
 
 def layer_types(num_layers: int, period: int) -> list[str]:
@@ -292,12 +304,10 @@ def config_json(config: config_lib.ModelConfig, dtype: str) -> dict[str, Any]:
       'torch_dtype': dtype, 'attention_bias': False, 'use_cache': True,
       'hidden_act': _ACTIVATIONS[config.activation],
       'attention_dropout': 0.0, 'initializer_range': 0.02,
-      'rope_theta': config.rope_base, 'rope_scaling': _scaling_json(config),
-  }
+  } | rope_fields.write(config)
   if family.period:
     values |= _gemma_json(config)
   if config.family == 'gemma3':
-    values['rope_local_base_freq'] = config.local_rope_base or config.rope_base
     values['sliding_window_pattern'] = config.global_every
   said = _explicit(config_lib.ModelConfig(**fields(
       values, f'a config.json of the family {config.family}')))
@@ -317,17 +327,6 @@ def _explicit(config):
   return dataclasses.replace(
       config, local_rope_base=config.local_rope_base or base,
       attention_scale=config.attention_scale or config.head_dim**-0.5)
-
-
-def _scaling_json(config):
-  scaling = config.rope_scaling
-  if scaling.kind == 'none':
-    return None
-  values = {'rope_type': scaling.kind, 'factor': scaling.factor}
-  if scaling.kind == 'llama3':
-    values |= {theirs: getattr(scaling, ours)
-               for ours, theirs in _LLAMA3.items()}
-  return values
 
 
 def _gemma_json(config):

@@ -84,8 +84,8 @@ def _check_types(file):
       wrong.append(f'{name} is {tensor.tensor_type.name}')
   if wrong:
     raise ValueError(
-        f'{file.path}: types that cannot be read: {", ".join(wrong)}; take a '
-        'file of another quantisation')
+        f'{file.path}: types that cannot be read: {stored.listed(wrong)}; '
+        'take a file of another quantisation')
 
 
 def _read(file, config, row, number):

@@ -7,6 +7,7 @@ are listed in `score_jax.types`.
 """
 
 from collections.abc import Callable
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -14,9 +15,14 @@ from typing import NamedTuple
 from flax import nnx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from score_jax import config as config_lib
+
+_ACTIVATIONS = {
+    'silu': jax.nn.silu,
+    'gelu': jax.nn.gelu,
+    'gelu_exact': functools.partial(jax.nn.gelu, approximate=False),
+}
 
 
 class View(NamedTuple):
@@ -31,55 +37,6 @@ class View(NamedTuple):
   sin_BTH: jax.Array
   cos_BTH: jax.Array
   attend: Callable[..., jax.Array] | None = None
-
-
-def global_angles(
-    config: config_lib.ModelConfig, positions_BT: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """Sine and cosine, for layers that attend to everything before them."""
-  return _angles(_global_waves(config), positions_BT)
-
-
-def local_angles(
-    config: config_lib.ModelConfig, positions_BT: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """The same for layers with a window, which may have a base of their own."""
-  base = config.local_rope_base
-  waves = (frequencies(base, config.head_dim) if base
-           else _global_waves(config))
-  return _angles(waves, positions_BT)
-
-
-def _global_waves(config):
-  return frequencies(config.rope_base, config.head_dim, config.rope_scaling)
-
-
-def frequencies(
-    base: float,
-    head_dim: int,
-    scaling: config_lib.RopeScaling = config_lib.RopeScaling(),
-) -> np.ndarray:
-  """Radians a position, one for each pair of dimensions, float64 [H/2].
-
-  'llama3': waves longer than the original context over `low_freq` are slowed
-  by the factor, those shorter than it over `high_freq` are kept, and those
-  between are mixed in proportion (Llama 3.1, 2407.21783 section 3.1).
-  """
-  waves = base ** (-np.arange(0, head_dim, 2) / head_dim)
-  if scaling.kind == 'none':
-    return waves
-  if scaling.kind == 'linear':
-    return waves / scaling.factor
-  turns = scaling.original_positions * waves / (2 * np.pi)
-  kept = (turns - scaling.low_freq) / (scaling.high_freq - scaling.low_freq)
-  kept = np.clip(kept, 0, 1)
-  return kept * waves + (1 - kept) * waves / scaling.factor
-
-
-def _angles(waves, positions_BT):
-  angle = (positions_BT[..., None].astype(jnp.float32)
-           * waves.astype(np.float32)[None, None])
-  return jnp.sin(angle), jnp.cos(angle)
 
 
 def rotate(x_BTNH: jax.Array, view: View) -> jax.Array:
@@ -241,8 +198,8 @@ class MLP(nnx.Module):
     self.activation = config.activation
 
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
-    activation = {'silu': jax.nn.silu, 'gelu': jax.nn.gelu}[self.activation]
-    return self.down(activation(self.gate(x_BTD)) * self.up(x_BTD))
+    gate = _ACTIVATIONS[self.activation](self.gate(x_BTD))
+    return self.down(gate * self.up(x_BTD))
 
 
 class Block(nnx.Module):

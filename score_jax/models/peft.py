@@ -119,7 +119,9 @@ def open_model(
         param, read=read, dtype=np.dtype(np.float32))
   return dataclasses.replace(
       base, where=str(folder), params=params,
-      dtype=stored.most_common_dtype(params.values()))
+      dtype=stored.most_common_dtype(params.values()),
+      remarks=(*base.remarks,
+               f'{folder}: its LoRA adapter is merged into the weights'))
 
 
 def _open_tensors(folder):

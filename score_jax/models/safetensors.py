@@ -26,8 +26,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from score_jax import files as files_lib
+
 SINGLE = 'model.safetensors'
 INDEX = 'model.safetensors.index.json'
+_LONE = 'model-00001-of-00001.safetensors'
+_SHARD = re.compile(r'.*-\d+-of-\d+\.safetensors')
 
 MOST_HEADER = 100_000_000  # Bytes; the limit of the reference reader.
 _MOST_AXES = 64  # Of a numpy array.
@@ -106,7 +110,8 @@ def open_folder(path: str | os.PathLike) -> Tensors:
 
   Args:
     path: a folder with `model.safetensors`, or with
-      `model.safetensors.index.json` and its shards; or one safetensors file.
+      `model.safetensors.index.json` and its shards, or with one shard that is
+      all of the model; or one safetensors file.
 
   Raises:
     ValueError: no such folder or file; pickled weights; a file that is damaged
@@ -118,20 +123,23 @@ def open_folder(path: str | os.PathLike) -> Tensors:
   if not os.path.isdir(path):
     raise ValueError(f'{path}: there is no such file or folder; name a folder '
                      f'with {SINGLE} or {INDEX}, or a safetensors file')
-  single, index = (os.path.join(path, name) for name in (SINGLE, INDEX))
-  if os.path.isfile(single) and os.path.isfile(index):
+  single, index, lone = (
+      os.path.join(path, name) for name in (SINGLE, INDEX, _LONE))
+  # Opening a link to nothing, or a pipe, says what is wrong with it.
+  if os.path.lexists(single) and os.path.lexists(index):
     raise ValueError(f'{path} has both {SINGLE} and {INDEX}; remove the one '
                      'that is not meant')
-  if os.path.isfile(single):
-    return Tensors(path, _open_file(single))
-  if os.path.isfile(index):
+  if os.path.lexists(index):
     return Tensors(path, _open_shards(path, index))
+  for file in (single, lone):
+    if os.path.lexists(file):
+      return Tensors(path, _open_file(file))
   raise ValueError(_nothing_in(path))
 
 
 def _open_file(path):
   """Tensors of a file by name; its data are mapped."""
-  with _read_errors(path), open(path, 'rb') as file:
+  with _read_errors(path), files_lib.open_regular(path) as file:
     size = os.fstat(file.fileno()).st_size
     start = file.read(9)
     if start[8:] not in (b'', b'{') and (path.lower().endswith(_PICKLED)
@@ -235,15 +243,17 @@ def _open_shards(folder, index):
   missing = [file for file in files
              if not os.path.isfile(os.path.join(folder, file))]
   if missing:
-    raise ValueError(f'{index}: these shards are not there, download them: '
-                     f'{listed(missing)}')
+    links = any(os.path.islink(os.path.join(folder, file)) for file in missing)
+    raise ValueError(
+        f'{index}: these shards are {"links to nothing" if links else "not"}'
+        f'{"" if links else " there"}, download them: {listed(missing)}')
   shards = {file: _open_file(os.path.join(folder, file)) for file in files}
   _check_shards(index, weight_map, shards)
   return {name: shards[file][name] for name, file in weight_map.items()}
 
 
 def _weight_map(index):
-  with _read_errors(index), open(index, 'rb') as file:
+  with _read_errors(index), files_lib.open_regular(index) as file:
     text = file.read(MOST_HEADER)
   with _damage(index):
     weight_map = _parse(text).get('weight_map')
@@ -279,15 +289,20 @@ def _nothing_in(folder):
     names = sorted(os.listdir(folder))
   text = f'{folder} has no {SINGLE} and no {INDEX}'
   whole = [name for name in names if name.endswith('.safetensors')]
+  shards = [name for name in whole if _SHARD.fullmatch(name)]
   pickled = [name for name in names if name.lower().endswith(_PICKLED)]
+  if shards:
+    return (f'{text}; it has shards: {listed(shards)}; download {INDEX} and '
+            'the shards that are missing')
   if whole:
-    return f'{text}; it has {listed(whole)}: name one file, or add the index'
+    return (f'{text}; it has {listed(whole)}: rename the file with all weights '
+            f'of the model to {SINGLE}')
   if pickled:
     return f'{text}; it has {listed(pickled)}: {_PICKLED_WORDS}'
   return f'{text}; name another folder, or download the files'
 
 
-def listed(names, most=20):
+def listed(names, most=10):
   rest = len(names) - most
   return (', '.join(map(repr, names[:most]))
           + (f' and {rest} more' if rest > 0 else ''))

@@ -78,12 +78,14 @@ class Model:
     config: its fields, up to `max_positions`; the others are defaults.
     dtype: of most of its weights, as stored: 'bfloat16', 'float16', 'float32'.
     params: by path.
+    remarks: lines about the files that a user should read.
   """
 
   where: str
   config: config_lib.ModelConfig
   dtype: str
   params: dict[tuple[str, ...], Stored]
+  remarks: tuple[str, ...] = ()
 
 
 def with_fields(
@@ -154,11 +156,19 @@ def check_tensors(
       ('unknown', sorted(found.keys() - expected)),
       ('of another shape', wrong),
   ]
-  problems = [f'{kind}: {", ".join(names)}'
+  problems = [f'{kind}: {listed(names)}'
               for kind, names in problems if names]
   if problems:
     raise ValueError(f'{where}: the tensors are not those of {what}; '
                      f'{"; ".join(problems)}')
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+  """Join names with commas; after `most` of them only their count follows."""
+  names = list(names)
+  rest = len(names) - most
+  more = f' and {rest} more' if rest > 0 else ''
+  return ', '.join(names[:most]) + more
 
 
 def most_common_dtype(params: Iterable[Stored]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from typing import NamedTuple
 
 from score_jax import config as config_lib
+from score_jax import files
 from score_jax.models import families
 
 
@@ -197,6 +198,7 @@ def weights_path(checkpoint: str) -> str:
     return PACKAGED[checkpoint]()
   if Path(checkpoint).exists():
     return checkpoint
+  files.check_link(checkpoint)
   raise ValueError(
       f'config.model.checkpoint {checkpoint!r} is neither a file, a folder nor '
       f'one of: {", ".join(PACKAGED)}{config_lib.nearest(checkpoint, PACKAGED)}'

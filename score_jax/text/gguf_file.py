@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from score_jax.text import reading
+from score_jax import files
 
 MAGIC = b'GGUF'
 
@@ -20,6 +20,7 @@ class GgufFile:
 
   Attributes:
     path: where it is, for messages.
+    names: of the metadata fields.
     tensors: `gguf.ReaderTensor` by name; the data are mapped, not read.
   """
 
@@ -32,6 +33,7 @@ class GgufFile:
     """
     self.path = os.fspath(path)
     self._reader = _open(self.path)
+    self.names = tuple(self._reader.fields)
     self.tensors = {t.name: t for t in self._reader.tensors}
 
   def get(self, name: str, kind: type, default: Any = None) -> Any:
@@ -39,13 +41,13 @@ class GgufFile:
 
     Raises:
       ValueError: the field is not of type `kind` (of Python: int, float, bool,
-        str, or list for an array).
+        str, list for an array, or object for any).
     """
     field = self._reader.get_field(name)
     if field is None:
       return default
     value = field.contents()
-    if type(value) is not kind:
+    if kind is not object and type(value) is not kind:
       raise ValueError(
           f'{self.path}: the field {name} must be of type {kind.__name__}, got '
           f'{type(value).__name__}; the file is damaged or foreign'
@@ -69,7 +71,11 @@ def _open(path):
     raise ValueError(
         f"reading {path} needs the package gguf: pip install 'score_jax[gguf]'"
     ) from error
-  magic = reading.read_bytes(path, len(MAGIC))
+  try:
+    with files.open_regular(path) as file:
+      magic = file.read(len(MAGIC))
+  except OSError as error:
+    raise ValueError(f'cannot read {path}: {error.strerror}') from error
   if magic != MAGIC:
     raise ValueError(
         f'{path} is not a GGUF file: it begins with {magic!r}, not {MAGIC!r}'

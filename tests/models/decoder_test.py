@@ -14,6 +14,7 @@ from score_jax.models import attention
 from score_jax.models import cache as cache_lib
 from score_jax.models import decoder
 from score_jax.models import layers
+from score_jax.models import rope
 from tests import folders
 from tests import testing
 
@@ -178,7 +179,7 @@ def test_rows_go_on_from_the_cache_of_their_prompt(family, unroll):
 
 def _view(at):
   config = testing.model_config(head_dim=8)
-  return layers.View(*layers.global_angles(config, jnp.array([[at]])))
+  return layers.View(*rope.global_angles(config, jnp.array([[at]])))
 
 
 def test_rotation_keeps_length_and_depends_on_distance():
@@ -239,16 +240,16 @@ def test_softcap_by_hand():
 
 def test_waves_by_hand():
   # Base 10^4 and 8 dimensions: 1, 1/10, 1/100 and 1/1000 radians a position.
-  waves = layers.frequencies(1e4, 8)
+  waves = rope.frequencies(1e4, 8)
   np.testing.assert_allclose(waves, [1, 0.1, 0.01, 0.001])
   linear = config_lib.RopeScaling('linear', 8.0)
-  np.testing.assert_allclose(layers.frequencies(1e4, 8, linear), waves / 8)
+  np.testing.assert_allclose(rope.frequencies(1e4, 8, linear), waves / 8)
   # Over 128 positions they turn 20.4, 2.04, 0.204 and 0.02 times: the first
   # is kept, the second mixed at (2.04 - 1) / 3 and the others slowed.
   llama3 = config_lib.RopeScaling('llama3', 8.0, original_positions=128)
   kept = (12.8 / (2 * np.pi) - 1) / 3
   np.testing.assert_allclose(
-      layers.frequencies(1e4, 8, llama3),
+      rope.frequencies(1e4, 8, llama3),
       [1, 0.1 * kept + 0.1 / 8 * (1 - kept), 0.01 / 8, 0.001 / 8])
 
 

@@ -22,6 +22,14 @@ def _fields(values):
   return families.fields(values, 'x/config.json')
 
 
+def _refusal(values):
+  with pytest.raises(ValueError) as error:
+    _fields(values)
+  assert str(error.value).startswith('x/config.json')
+  assert '\n' not in str(error.value)
+  return str(error.value)
+
+
 @FAMILY
 @pytest.mark.parametrize('tied', [True, False])
 def test_the_table_has_every_parameter_once_in_its_shape(family, tied):
@@ -106,7 +114,8 @@ def test_a_config_json_by_hand():
       family='gemma3', vocab_size=31, num_layers=7, width=16, num_heads=4,
       num_kv_heads=1, head_dim=12, mlp_width=20, activation='gelu',
       rope_base=1000.0, rope_scaling=config_lib.RopeScaling('linear', 8.0),
-      local_rope_base=30.0, window=4, global_every=6,
+      local_rope_base=30.0, local_rope_scaling=config_lib.RopeScaling(),
+      window=4, global_every=6,
       attention_scale=7**-0.5, attention_softcap=0.0, final_softcap=0.0,
       qk_norm=True, post_norms=True, norm_plus_one=True, embed_scale=True,
       norm_eps=0.01, tied_head=True, max_positions=64)
@@ -182,12 +191,41 @@ def test_a_model_type_stands_in_for_missing_architectures():
   assert _fields(values) == _fields(GEMMA3)
 
 
-@pytest.mark.parametrize('name', ['sliding_window_pattern',
-                                  '_sliding_window_pattern'])
-def test_a_period_is_read_from_its_number(name):
-  assert _fields(GEMMA3 | {name: 3})['global_every'] == 3
-  everywhere = _fields(GEMMA3 | {name: 1})
-  assert (everywhere['global_every'], everywhere['window']) == (1, 0)
+@pytest.mark.parametrize('changes, period', [
+    ({'sliding_window_pattern': 3}, 3),
+    ({'sliding_window_pattern': 2, '_sliding_window_pattern': 6}, 2),
+    ({'sliding_window_pattern': 6, '_sliding_window_pattern': 2}, 6),
+    ({'_sliding_window_pattern': 6}, 6),
+    ({}, 6),
+    ({'sliding_window_pattern': 3, 'layer_types': families.layer_types(7, 2)},
+     2),
+    ({'_sliding_window_pattern': 3, 'layer_types': families.layer_types(7, 6)},
+     6),
+    ({'layer_types': ['sliding_attention'] * 7}, 8),
+    ({'sliding_window_pattern': 1, 'sliding_window': None}, 1),
+])
+def test_the_period_is_that_of_transformers(changes, period):
+  fields = _fields(GEMMA3 | changes)
+  assert fields['global_every'] == period
+  assert fields['window'] == (4 if period > 1 else 0)
+
+
+@pytest.mark.parametrize('values, words', [
+    # Transformers ignores this name, so the number means nothing.
+    (GEMMA3 | {'_sliding_window_pattern': 3},
+     '_sliding_window_pattern=3 without layer_types'),
+    (GEMMA3 | {'sliding_window_pattern': 0}, 'sliding_window_pattern=0'),
+    (GEMMA3 | {'sliding_window_pattern': None},
+     'lacks sliding_window_pattern (it is null)'),
+    (GEMMA3 | {'sliding_window_pattern': 2.0},
+     'sliding_window_pattern must be int'),
+    (golden.CASES['gemma2'] | {'sliding_window_pattern': 3},
+     'sliding_window_pattern=3 without layer_types'),
+    (LLAMA | {'sliding_window_pattern': 3},
+     'the field sliding_window_pattern=3 is unknown'),
+])
+def test_a_period_without_a_meaning_is_refused(values, words):
+  assert words in _refusal(values)
 
 
 def test_a_period_is_read_from_the_layers():
@@ -210,6 +248,8 @@ def test_a_period_is_read_from_the_layers():
      'LlamaForCausalLM, Gemma2ForCausalLM, Gemma3ForCausalLM, '
      'Qwen2ForCausalLM, Qwen3ForCausalLM, Gemma3ForConditionalGeneration'),
     ({'architectures': 'LlamaForCausalLM'}, 'architecture None'),
+    ({'architectures': ['x' * 999]}, "xxx... is not supported; supported: "),
+    ({'architectures': ['LlamaForCausalLM'] * 99 + ['y']}, '... and model_ty'),
     ({'architectures': [['x']]}, "architecture ['x']"),
     ({'hidden_size': None}, 'lacks hidden_size'),
     ({'hidden_size': '16'}, "hidden_size must be int, got '16'"),
@@ -233,9 +273,18 @@ def test_a_period_is_read_from_the_layers():
      'family llama'),
     ({'mlp_bias': True}, 'mlp_bias=True is not supported'),
     ({'hidden_act': 'relu'}, "the activation 'relu' is not supported"),
+    ({'hidden_act': 'gelu'}, "the activation 'gelu' is not supported"),
+    ({'hidden_activation': 'gelu'},
+     "hidden_activation='gelu' next to hidden_act='silu'"),
+    ({'hidden_act': None, 'hidden_activation': 'silu'}, 'lacks hidden_act'),
+    ({'model_type': 'qwen2'}, "['LlamaForCausalLM'] and model_type 'qwen2' "
+     'contradict each other'),
+    ({'model_type': 'mistral'}, "model_type 'mistral' contradict"),
+    ({'architectures': ['LlamaForCausalLM', 'Qwen2ForCausalLM']},
+     'contradict each other'),
+    ({'text_config': {'hidden_size': 16}}, "a model_type of 'llama' has "
+     'text_config'),
     ({'rope_scaling': 'llama3'}, 'rope_scaling must be dict'),
-    ({'rope_scaling': {'rope_type': 'yarn', 'factor': 4.0}},
-     "RoPE scaling 'yarn' is not supported"),
     ({'rope_scaling': {'type': 'linear'}}, 'factor of RoPE must be a number'),
     ({'rope_scaling': {'type': 'linear', 'factor': math.inf}},
      'factor of RoPE must be a number, got inf'),
@@ -244,11 +293,7 @@ def test_a_period_is_read_from_the_layers():
     ({'rope_theta': -1.0}, 'rope_base is -1.0; it must be above 0'),
 ])
 def test_bad_fields_are_refused(changes, words):
-  with pytest.raises(ValueError) as error:
-    _fields(LLAMA | changes)
-  assert words in str(error.value)
-  assert str(error.value).startswith('x/config.json')
-  assert '\n' not in str(error.value)
+  assert words in _refusal(LLAMA | changes)
 
 
 @pytest.mark.parametrize('changes, words', [
@@ -259,22 +304,112 @@ def test_bad_fields_are_refused(changes, words):
     ({'attn_logit_softcapping': 50.0}, 'attn_logit_softcapping=50.0'),
     ({'use_bidirectional_attention': True}, 'use_bidirectional_attention'),
     ({'hidden_activation': 'silu'}, "the activation 'silu'"),
-    ({'rope_parameters': {'full_attention': 3}}, 'must hold dicts'),
-    ({'rope_parameters': {
-        'full_attention': {'rope_type': 'default', 'rope_theta': 1e4},
-        'sliding_attention': {'rope_type': 'linear', 'rope_theta': 1e4}}},
-     'of layers with a window'),
+    ({'sliding_window': -1}, 'window is -1'),
+    ({'final_logit_softcapping': 0.0}, 'final_logit_softcapping=0.0'),
+    ({'final_logit_softcapping': -2.0}, 'final_logit_softcapping=-2.0'),
+    ({'attn_logit_softcapping': 0}, 'attn_logit_softcapping=0.0'),
+    ({'hidden_activation': None}, 'lacks hidden_activation (it is null)'),
+    ({'hidden_act': 'relu'}, "hidden_act='relu' next to hidden_activation"),
+    ({'num_key_value_heads': None}, 'lacks num_key_value_heads (it is null)'),
+    ({'head_dim': None}, 'lacks head_dim (it is null)'),
 ])
 def test_bad_fields_of_gemma_are_refused(changes, words):
-  with pytest.raises(ValueError) as error:
-    _fields(GEMMA3 | changes)
-  assert words in str(error.value)
-  assert str(error.value).startswith('x/config.json')
+  assert words in _refusal(GEMMA3 | changes)
 
 
-def test_qwen_with_a_window_is_refused():
-  with pytest.raises(ValueError, match='use_sliding_window=True'):
-    _fields(golden.CASES['qwen2'] | {'use_sliding_window': True})
+_FULL, _NEAR = 'full_attention', 'sliding_attention'
+
+
+@pytest.mark.parametrize('family', ['qwen2', 'qwen3'])
+@pytest.mark.parametrize('changes, words', [
+    ({'use_sliding_window': True}, 'use_sliding_window=True'),
+    ({'use_sliding_window': True, 'max_window_layers': 0,
+      'sliding_window': 4}, 'use_sliding_window=True'),
+    ({'layer_types': [_NEAR, _NEAR]}, "layer_types=['sliding_attention'"),
+    ({'layer_types': [_FULL, _NEAR], 'use_sliding_window': False},
+     'layer_types='),
+    ({'layer_types': [_FULL]}, "layer_types=['full_attention'] of 2 layers"),
+    ({'layer_types': [_FULL] * 3}, 'of 2 layers'),
+    ({'layer_types': ['linear_attention', _FULL]}, 'layer_types='),
+    ({'layer_types': 'full_attention'}, 'layer_types must be list'),
+])
+def test_windows_and_odd_layers_of_qwen_are_refused(family, changes, words):
+  assert words in _refusal(golden.CASES[family] | changes)
+
+
+def test_a_window_that_no_layer_of_qwen_has_is_ignored():
+  for changes in ({'sliding_window': 4, 'use_sliding_window': False},
+                  {'sliding_window': 4, 'max_window_layers': 0},
+                  {'sliding_window': None}, {'layer_types': [_FULL] * 2}):
+    values = golden.CASES['qwen2']
+    assert _fields(values | changes) == _fields(values), changes
+
+
+def test_sizes_that_a_file_leaves_out_are_those_of_its_class():
+  without = lambda values, name: {
+      k: v for k, v in values.items() if k != name}
+  for family in ('qwen2', 'qwen3'):
+    # Not the number of heads, but null is.
+    many = without(golden.CASES[family], 'num_key_value_heads') | {
+        'num_attention_heads': 64, 'head_dim': 8}
+    assert _fields(many)['num_kv_heads'] == 32
+    assert _fields(many | {'num_key_value_heads': None})['num_kv_heads'] == 64
+  values = golden.CASES['qwen3']
+  assert _fields(without(values, 'head_dim'))['head_dim'] == 128
+  assert _fields(LLAMA | {'num_key_value_heads': None})['num_kv_heads'] == 4
+  assert _fields(LLAMA | {'head_dim': None})['head_dim'] == 4
+  assert 'lacks head_dim (it is null)' in _refusal(values | {'head_dim': None})
+
+
+@pytest.mark.parametrize('name, value, ours', [
+    ('gemma2', 'gelu', 'gelu_exact'), ('gemma3', 'gelu', 'gelu_exact'),
+    ('gemma3', 'gelu_pytorch_tanh', 'gelu')])
+def test_gelu_of_gemma_is_by_erf(name, value, ours):
+  fields = _fields(golden.CASES[name] | {'hidden_activation': value})
+  assert fields['activation'] == ours
+  exported = families.config_json(config_lib.ModelConfig(**fields), 'float32')
+  assert exported['hidden_activation'] == value
+  # Early files have 'gelu' under a name that is not read.
+  early = _fields(golden.CASES[name] | {'hidden_act': 'gelu'})
+  assert early['activation'] == 'gelu'
+
+
+def test_swish_is_silu():
+  assert _fields(LLAMA | {'hidden_act': 'swish'}) == _fields(LLAMA)
+
+
+def _multimodal(text=None, **outer):
+  values = {k: v for k, v in GEMMA3.items() if k != 'architectures'}
+  return {'architectures': ['Gemma3ForConditionalGeneration'],
+          'model_type': 'gemma3', 'text_config': values | (text or {}),
+          'vision_config': {'hidden_size': 8}} | outer
+
+
+def test_a_multimodal_model_is_tied_by_its_outer_field():
+  assert _fields(_multimodal()) == _fields(GEMMA3)
+  # What is said twice is no contradiction.
+  assert _fields(_multimodal(hidden_size=16, vocab_size=31)) == _fields(GEMMA3)
+  untied = _fields(_multimodal(tie_word_embeddings=False))
+  assert untied == _fields(GEMMA3 | {'tie_word_embeddings': False})
+
+
+@pytest.mark.parametrize('values, words', [
+    (_multimodal({'tie_word_embeddings': False}),
+     'tie_word_embeddings is True, and False in text_config'),
+    (_multimodal({'tie_word_embeddings': True}, tie_word_embeddings=False),
+     'tie_word_embeddings is False, and True in text_config'),
+    (_multimodal(vocab_size=99), 'vocab_size is 99, and 31 in text_config'),
+    (_multimodal({'model_type': 'gemma2'}), "model_type 'gemma2' in text"),
+    (_multimodal(rope_scaling={'rope_type': 'yarn', 'factor': 2.0}),
+     'the field rope_scaling='),
+    (_multimodal(hidden_size=8), 'the field hidden_size=8 is unknown'),
+    (_multimodal({'text_config': {}}), 'the field text_config={} is unknown'),
+    (_multimodal(model_type='gemma3_text'),
+     "a model_type of 'gemma3_text' has text_config"),
+    (_multimodal(text_config=None), "a model_type of 'gemma3' lacks text_co"),
+])
+def test_contradictions_of_a_multimodal_file_are_refused(values, words):
+  assert words in _refusal(values)
 
 
 def test_fields_of_the_weights_are_all_but_those_of_the_run():

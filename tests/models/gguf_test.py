@@ -1,6 +1,8 @@
 """GGUF weights: exact layout, RoPE's form, and files that are refused."""
 
 import dataclasses
+import math
+import os
 import sys
 
 from flax import traverse_util
@@ -14,7 +16,7 @@ from score_jax.models import decoder
 from score_jax.models import families
 from score_jax.models import gguf
 from score_jax.models import gguf_config
-from score_jax.models import layers
+from score_jax.models import rope
 from score_jax.models import stored
 from score_jax.text import gguf_file
 from tests import folders
@@ -294,8 +296,8 @@ def as_gguf(path, config, arrays, **changes):
         array = array + np.float32(1)
       turned[_gguf_name(name, config.post_norms)] = array
   if config.rope_scaling.kind == 'llama3':
-    plain = layers.frequencies(config.rope_base, config.head_dim)
-    scaled = layers.frequencies(config.rope_base, config.head_dim,
+    plain = rope.frequencies(config.rope_base, config.head_dim)
+    scaled = rope.frequencies(config.rope_base, config.head_dim,
                                 config.rope_scaling)
     turned['rope_freqs.weight'] = (plain / scaled).astype(np.float32)
   metadata = fields(**{
@@ -380,6 +382,117 @@ def test_factors_of_another_scaling_are_refused(path):
   config = folders.small_config('llama')  # With an original context of 16.
   assert 'RoPE scaling' in refusal(
       as_gguf(path, config, folders.tensors(config)))
+
+
+def _scaling(path, family='qwen2', **changes):
+  """The base and scaling that a file with these fields is read with."""
+  config = folders.small_config(family)
+  changes = {f'rope.{name}': value for name, value in changes.items()}
+  path.unlink(missing_ok=True)
+  model = gguf.open_model(as_gguf(
+      path, config, folders.tensors(config), **changes))
+  assert dataclasses.replace(
+      model.config, rope_scaling=config.rope_scaling) == config
+  return model.config.rope_scaling
+
+
+@pytest.mark.parametrize('changes, expected', [
+    ({}, ()),
+    ({'scaling.type': 'none', 'scaling.factor': 4.0}, ()),
+    ({'scaling.type': 'linear'}, ()),
+    ({'scaling.factor': 1.0}, ()),
+    ({'scaling.type': 'linear', 'scaling.factor': 4.0}, ('linear', 4.0)),
+    # llama.cpp takes a factor without a kind for linear.
+    ({'scaling.factor': 4.0}, ('linear', 4.0)),
+    ({'scale_linear': 2.0}, ('linear', 2.0)),
+    ({'scale_linear': 2.0, 'scaling.factor': 4.0}, ('linear', 4.0)),
+])
+def test_linear_scaling_of_a_file(path, changes, expected):
+  for family in ('qwen2', 'qwen3', 'gemma2'):
+    assert _scaling(path, family, **changes) == (
+        config_lib.RopeScaling(*expected))
+
+
+@pytest.mark.parametrize('changes, expected', [
+    ({'scaling.original_context_length': 16}, {'original_positions': 16}),
+    ({'scaling.finetuned': 1}, {'original_positions': 64}),
+    ({'scaling.yarn_beta_fast': 8.0, 'scaling.yarn_beta_slow': 0.5},
+     {'original_positions': 64, 'beta_fast': 8.0, 'beta_slow': 0.5}),
+    ({'scaling.yarn_ext_factor': 1.0, 'scaling.attn_factor': 1.0},
+     {'original_positions': 64}),
+    ({'scaling.attn_factor': 0.5}, {
+        'original_positions': 64,
+        'attention_factor': 0.5 * (0.1 * math.log(4.0) + 1)}),
+    ({'scaling.yarn_attn_factor': 2.0, 'scaling.yarn_log_multiplier': 0.0}, {
+        'original_positions': 64,
+        'attention_factor': 2.0 * (0.1 * math.log(4.0) + 1)}),
+])
+def test_yarn_of_a_file(path, changes, expected):
+  for family in ('qwen2', 'qwen3'):
+    assert _scaling(path, family, **changes, **{
+        'scaling.type': 'yarn', 'scaling.factor': 4.0}) == (
+            config_lib.RopeScaling('yarn', 4.0, **expected))
+
+
+@pytest.mark.parametrize('family, changes, words', [
+    ('qwen2', {'rope.scaling.type': 'longrope'}, "RoPE scaling 'longrope'"),
+    ('qwen3', {'rope.scaling.type': 'dynamic'}, "RoPE scaling 'dynamic'"),
+    ('gemma2', {'rope.scaling.type': 'yarn'}, "RoPE scaling 'yarn'"),
+    ('qwen2', {'rope.scaling.type': 'yarn', 'rope.scaling.factor': 2.0,
+               'rope.scaling.yarn_ext_factor': 0.5}, 'yarn_ext_factor is 0.5'),
+    ('qwen2', {'rope.scaling.type': 'yarn', 'rope.scaling.factor': 2.0,
+               'rope.scaling.yarn_log_multiplier': 0.1},
+     'yarn_log_multiplier is 0.1'),
+    ('qwen2', {'rope.scaling.type': 'yarn', 'rope.scaling.factor': 0.5},
+     'rope_scaling.factor is 0.5'),
+    ('qwen2', {'expert_count': 8}, 'qwen2.expert_count=8'),
+    ('qwen3', {'attention.clamp_kqv': 8.0}, 'qwen3.attention.clamp_kqv=8.0'),
+    ('qwen2', {'attention.scale': 0.5}, 'qwen2.attention.scale=0.5'),
+    ('qwen2', {'logit_scale': 0.0625}, 'qwen2.logit_scale=0.0625'),
+    ('qwen2', {'attention.sliding_window': 9}, 'attention.sliding_window=9'),
+    ('qwen2', {'final_logit_softcapping': 9.0}, 'final_logit_softcapping=9.0'),
+    ('qwen2', {'rope.dimension_sections': 2}, 'rope.dimension_sections=2'),
+    ('gemma3', {'attention.key_length_swa': 5}, 'key_length_swa=5'),
+    ('qwen2', {'something.new': 'x'}, "the field qwen2.something.new='x'"),
+])
+def test_fields_that_may_change_the_computation_are_refused(
+    path, family, changes, words):
+  config = _small(family)
+  assert words in refusal(as_gguf(
+      path, config, folders.tensors(config), **changes))
+
+
+def test_fields_that_change_nothing_are_ignored(path):
+  config = _small('qwen3')
+  model = gguf.open_model(as_gguf(
+      path, config, folders.tensors(config), **{
+          'vocab_size': 29, 'expert_count': 0, 'attention.scale': 0.0,
+          'rope.dimension_count': 10, 'attention.key_length_swa': 10,
+          'attention.layer_norm_epsilon': 1e-5}))
+  assert model.config == config
+
+
+@pytest.mark.parametrize('make, words', [
+    (lambda path: path.symlink_to('../../blobs/0a1b'),
+     'is a link to ../../blobs/0a1b, which is not there'),
+    (lambda path: path.write_text(
+        'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n'),
+     'run `git lfs pull`'),
+    (os.mkfifo, 'regular file')])
+def test_a_path_that_is_no_file_is_named(path, make, words):
+  make(path)
+  assert words in refusal(path)
+
+
+def test_many_types_that_cannot_be_read_are_cut_after_ten(path, monkeypatch):
+  write(path)
+
+  def dequantize(data, kind):
+    raise NotImplementedError
+
+  monkeypatch.setattr(gguf_package, 'dequantize', dequantize)
+  message = refusal(path)
+  assert message.count(' is F32') == 10 and ' and 10 more; take' in message
 
 
 def test_gemma_2_without_its_newer_fields_has_the_published_ones(path):

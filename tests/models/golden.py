@@ -76,6 +76,63 @@ CASES = {
 # Transformers' Qwen2 has no head_dim of its own.
 del CASES['qwen2']['head_dim']
 
+
+def _changed(name, **changes):
+  values = CASES[name] | changes
+  return {key: value for key, value in values.items() if value is not ...}
+
+
+_YARN = {'rope_type': 'yarn', 'factor': 4.0,
+         'original_max_position_embeddings': 16}
+_DEFAULT = {'rope_type': 'default', 'rope_theta': 1000.0}
+
+FORMS = {
+    # What model cards say to add, to a file of transformers 5: it replaces
+    # `rope_parameters`, and the base in there.
+    'rope_scaling_wins': _changed(
+        'llama', rope_scaling=_YARN, rope_parameters=_DEFAULT, rope_theta=...),
+    'rope_scaling_wins_with_a_base': _changed(
+        'qwen2', rope_scaling=_YARN | {'rope_theta': 300.0},
+        rope_parameters=_DEFAULT, rope_theta=...),
+    'yarn_of_4': _changed('llama_untied', rope_theta=100.0, rope_scaling={
+        'type': 'yarn', 'factor': 8.0, 'original_max_position_embeddings': 8},
+        rope_parameters=...),
+    'yarn_with_everything': _changed('qwen2', rope_scaling=_YARN | {
+        'beta_fast': 4.0, 'beta_slow': 0.5, 'truncate': False,
+        'attention_factor': 0.8, 'mscale': 2.0, 'mscale_all_dim': 3.0}),
+    'yarn_with_mscale': _changed('qwen3', rope_scaling=_YARN | {
+        'mscale': 2.0, 'mscale_all_dim': 0.5}),
+    # The factor is that of the lengths; without them, of 64 positions.
+    'yarn_without_a_factor': _changed(
+        'qwen3', rope_scaling=_YARN | {'factor': None, 'beta_slow': 0}),
+    'yarn_without_a_length': _changed('llama', rope_scaling={
+        'rope_type': 'yarn', 'factor': 2.0}),
+    'linear': _changed('qwen3', rope_scaling={'type': 'linear', 'factor': 3}),
+    'yarn_in_a_window': _changed(
+        'gemma3_pairs', rope_parameters={
+            'full_attention': _YARN | {'rope_theta': 500.0},
+            'sliding_attention': _YARN | {'factor': 3.0, 'beta_fast': 8.0}}),
+    'linear_in_a_window': _changed(
+        'gemma3_pairs', rope_scaling={'factor': 8.0}, rope_parameters={
+            'full_attention': {'rope_type': 'linear', 'factor': 2.0},
+            'sliding_attention': {'rope_type': 'linear', 'factor': 2.0}},
+        rope_theta=700.0, rope_local_base_freq=40.0),
+    'llama3_in_a_window': _changed('gemma3_pairs', rope_parameters={
+        'sliding_attention': _LLAMA3 | {'rope_theta': 100.0}}),
+    'yarn_of_all_layers': _changed('gemma2', rope_scaling=_YARN),
+    'gelu_by_erf': _changed('gemma2', hidden_activation='gelu'),
+    'one_of_two_periods': _changed(
+        'gemma3', sliding_window_pattern=2, _sliding_window_pattern=3,
+        hidden_activation='gelu'),
+    'all_in_a_window': _changed(
+        'gemma3_pairs', layer_types=['sliding_attention'] * 3),
+    'a_length_outside': _changed(
+        'llama', rope_scaling={k: v for k, v in _LLAMA3.items()
+                               if k != 'original_max_position_embeddings'},
+        original_max_position_embeddings=16),
+}
+"""Forms of the cases, of which logits alone are recorded."""
+
 # Prompts of odd lengths, some longer than a window, and what a rollout needs.
 LENGTHS = (13, 1, 6, 9)
 SLOTS = max(LENGTHS)
@@ -176,14 +233,20 @@ def torch_attempts(model, ids: list[int]) -> list[list[int]]:
 def record(name: str) -> dict:
   """Logits of the last four tokens of each prompt, and greedy attempts."""
   model = torch_model(CASES[name])
+  return {'logits': _last_logits(model),
+          'greedy': [torch_attempts(model, ids) for ids in prompts()]}
+
+
+def record_forms() -> dict:
+  """Logits of the last four tokens of each prompt, of all `FORMS`."""
+  return {name: _last_logits(torch_model(values))
+          for name, values in FORMS.items()}
+
+
+def _last_logits(model):
   tokens, valid = padded()
-  logits = torch_logits(model, tokens, valid)
-  return {
-      'logits': [[[float(f'{x:.7g}') for x in scores]
-                  for scores in row[-min(n, 4):]]
-                 for row, n in zip(logits, LENGTHS)],
-      'greedy': [torch_attempts(model, ids) for ids in prompts()],
-  }
+  return [[[float(f'{x:.7g}') for x in scores] for scores in row[-min(n, 4):]]
+          for row, n in zip(torch_logits(model, tokens, valid), LENGTHS)]
 
 
 def read(name: str) -> dict:
@@ -193,7 +256,11 @@ def read(name: str) -> dict:
 
 def main():
   FOLDER.mkdir(exist_ok=True)
-  for name in sys.argv[1:] or CASES:
+  if not sys.argv[1:] or 'forms' in sys.argv:
+    (FOLDER / 'forms.json').write_text(
+        json.dumps(record_forms(), separators=(',', ':')) + '\n')
+  for name in [x for x in sys.argv[1:] if x != 'forms'] or (
+      () if sys.argv[1:] else CASES):
     recorded = record(name)
     path = FOLDER / f'{name}.json'
     path.write_text(json.dumps(recorded, separators=(',', ':')) + '\n')

@@ -85,6 +85,26 @@ def test_logits_equal_those_of_transformers(name):
   assert error(last_logits(*case(name)), expected) < TOLERANCE
 
 
+@pytest.mark.parametrize('name', golden.FORMS)
+def test_logits_of_a_form_equal_those_of_transformers(name):
+  expected = golden.read('forms')[name]
+  config, params = ours(golden.FORMS[name])
+  assert error(last_logits(config, params), expected) < TOLERANCE
+  # A form that computes what its case does would show nothing.
+  cases = [golden.read(case)['logits'] for case in golden.CASES]
+  assert all(error([np.asarray(row) for row in logits], expected)
+             > 30 * TOLERANCE for logits in cases)
+
+
+@pytest.mark.parametrize('name', golden.FORMS)
+def test_an_exported_form_is_the_same_model(name):
+  config = config_lib.ModelConfig(
+      **families.fields(golden.FORMS[name], 'config.json'))
+  values = families.config_json(config, 'float32')
+  assert config_lib.ModelConfig(
+      **families.fields(values, 'config.json')) == config
+
+
 # What would compute something else, were it left out, by case.
 _GEMMA_OFF = [
     {'post_norms': False}, {'norm_plus_one': False}, {'embed_scale': False},

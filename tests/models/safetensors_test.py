@@ -23,6 +23,8 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.float16),
           BF16]
 LARGE = 10**12
+POINTER = ('version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\n'
+           'size 134217728\n')
 PLAIN = {'a': ((2,), np.float32), 'b': ((3,), np.float32)}
 
 
@@ -491,8 +493,55 @@ def test_a_folder_of_pickled_weights_is_refused(tmp_path, name):
 
 
 def test_another_safetensors_file_in_the_folder_is_pointed_at(tmp_path):
-  raw(tmp_path / 'adapter.safetensors', {}, 0)
-  assert "it has 'adapter.safetensors': name one file" in opening(tmp_path)
+  raw(tmp_path / 'weights.safetensors', {}, 0)
+  assert ("it has 'weights.safetensors': rename the file with all weights of "
+          'the model to model.safetensors') in opening(tmp_path)
+
+
+@pytest.mark.parametrize('names', [
+    ('model-00001-of-00002.safetensors',),
+    ('model-00002-of-00002.safetensors',),
+    ('model-00001-of-00003.safetensors', 'model-00003-of-00003.safetensors'),
+    ('pytorch_model-00001-of-00001.safetensors',),
+    ('model-00001-of-00002.safetensors', 'other.safetensors')])
+def test_shards_without_an_index_ask_for_it(tmp_path, names):
+  for name in names:
+    raw(tmp_path / name, {}, 0)
+  message = opening(tmp_path)
+  assert f"it has shards: {names[0]!r}" in message
+  assert 'download model.safetensors.index.json' in message
+
+
+def test_a_lone_shard_that_is_all_of_the_model_is_read(tmp_path):
+  raw(tmp_path / 'model-00001-of-00001.safetensors',
+      {'a': entry(0, 4, [1], 'F32')}, 4)
+  assert list(safetensors.open_folder(tmp_path)) == ['a']
+
+
+@pytest.mark.parametrize('name', [
+    'model.safetensors', 'model.safetensors.index.json',
+    'model-00001-of-00001.safetensors'])
+@pytest.mark.parametrize('make, words', [
+    (lambda path: path.symlink_to('../../blobs/0a1b'),
+     'is a link to ../../blobs/0a1b, which is not there'),
+    (lambda path: path.write_text(POINTER), 'run `git lfs pull`'),
+    (os.mkfifo, 'is not a regular file'),
+    (lambda path: path.symlink_to('/dev/zero'), 'is not a regular file'),
+    (os.mkdir, 'Is a directory')])
+def test_what_is_no_file_is_named(tmp_path, name, make, words):
+  make(tmp_path / name)
+  message = opening(tmp_path)
+  assert words in message and name in message
+
+
+def test_shards_that_are_links_to_nothing_are_named(tmp_path):
+  names = [f'model-0000{i}-of-00002.safetensors' for i in (1, 2)]
+  (tmp_path / 'model.safetensors.index.json').write_text(
+      json.dumps({'weight_map': dict(zip('ab', names))}))
+  for name in names:
+    (tmp_path / name).symlink_to('../../blobs/' + name)
+  message = opening(tmp_path)
+  assert f"are links to nothing, download them: {names[0]!r}" in message
 
 
 def test_pickled_weights_beside_safetensors_do_not_matter(tmp_path):

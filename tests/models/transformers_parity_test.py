@@ -75,6 +75,104 @@ def test_what_was_recorded_is_what_transformers_computes(name):
       [np.asarray(row) for row in now['logits']], recorded['logits']) < 1e-6
 
 
+def test_what_was_recorded_of_forms_is_what_transformers_computes():
+  recorded, now = golden.read('forms'), golden.record_forms()
+  assert set(recorded) == set(now)
+  for name, expected in recorded.items():
+    assert golden_test.error(
+        [np.asarray(row) for row in now[name]], expected) < 1e-6, name
+
+
+# Fields that are added to a file: each is computed as by transformers, or
+# refused, alone and with any other one.
+_YARN = {'rope_type': 'yarn', 'factor': 4.0,
+         'original_max_position_embeddings': 16}
+_LINEAR = {'type': 'linear', 'factor': 2.0}
+_BY_KIND = {'full_attention': _YARN, 'sliding_attention': _LINEAR}
+ADDED = [
+    {'rope_scaling': _YARN}, {'rope_scaling': _LINEAR}, {'rope_scaling': {}},
+    {'rope_scaling': {'rope_type': 'dynamic', 'factor': 2.0}},
+    {'rope_scaling': _LINEAR | {'rope_type': 'yarn'}},
+    {'rope_parameters': _YARN | {'rope_theta': 90.0}},
+    {'rope_parameters': {'rope_type': 'default', 'rope_theta': 90.0}},
+    {'rope_parameters': _BY_KIND}, {'rope_theta': 30.0}, {'rope_theta': None},
+    {'partial_rotary_factor': 0.5}, {'original_max_position_embeddings': 8},
+    {'sliding_window_pattern': 2}, {'_sliding_window_pattern': 2},
+    {'sliding_window': 3}, {'use_sliding_window': True},
+    {'max_window_layers': 0}, {'hidden_act': 'gelu'},
+    {'hidden_activation': 'gelu'}, {'head_dim': None}, {'head_dim': 4},
+    {'num_key_value_heads': None}, {'query_pre_attn_scalar': 5},
+    {'final_logit_softcapping': 2.0}, {'attn_logit_softcapping': 2.0},
+    {'rope_local_base_freq': 20.0}, {'max_position_embeddings': 32},
+    {'use_bidirectional_attention': True}, {'tie_word_embeddings': True},
+]
+
+
+@pytest.mark.parametrize('name', golden.CASES)
+def test_added_fields_are_computed_as_by_transformers_or_refused(name):
+  rng = np.random.default_rng(0)
+  computed = 0
+  for first in ADDED:
+    second = ADDED[rng.integers(len(ADDED))]
+    for added in (first, first | second):
+      values = golden.CASES[name] | json.loads(json.dumps(added))
+      try:
+        config, params = golden_test.ours(values)
+      except ValueError as error:
+        assert str(error).startswith('config.json')
+        assert '\n' not in str(error)
+        continue
+      model = golden.torch_model(values)
+      _check_logits(config, params, model)
+      computed += 1
+  assert computed > 10
+
+
+@pytest.mark.parametrize('name', ['llama', 'qwen2', 'gemma3'])
+@pytest.mark.parametrize('has', ['both', 'equal', 'head', 'embedding'])
+def test_a_head_of_a_tied_model_is_that_of_transformers(tmp_path, name, has):
+  values = golden.CASES[name] | {'tie_word_embeddings': True}
+  model = golden.torch_model(values)
+  model.save_pretrained(tmp_path)
+  arrays = dict(safetensors.open_folder(tmp_path))
+  embedding = arrays['model.embed_tokens.weight']
+  arrays['lm_head.weight'] = embedding.copy()
+  if has == 'both':
+    arrays['lm_head.weight'] = embedding[::-1].copy()
+  if has == 'head':
+    del arrays['model.embed_tokens.weight']
+  if has == 'embedding':
+    del arrays['lm_head.weight']
+  folder = tmp_path / 'changed'
+  specs = {key: (a.shape, a.dtype) for key, a in arrays.items()}
+  with safetensors_writer.Writer(folder, specs, 10**9) as writer:
+    for key, array in arrays.items():
+      writer.put(key, array)
+  (folder / 'config.json').write_text((tmp_path / 'config.json').read_text())
+  opened = hf.open_model(folder)
+  assert opened.config.tied_head == (has != 'both')
+  import transformers
+  theirs = transformers.AutoModelForCausalLM.from_pretrained(
+      folder, attn_implementation='eager').eval()
+  _check_logits(opened.config, _whole(opened), theirs)
+
+
+@pytest.mark.parametrize('name', golden.FORMS)
+def test_an_exported_form_is_loaded(tmp_path, name):
+  import transformers
+  config, params = golden_test.ours(golden.FORMS[name])
+  arrays = golden_test.theirs(config, params)
+  specs = {key: (a.shape, a.dtype) for key, a in arrays.items()}
+  with safetensors_writer.Writer(tmp_path, specs, 10**9) as writer:
+    for key, array in arrays.items():
+      writer.put(key, np.ascontiguousarray(array))
+  (tmp_path / 'config.json').write_text(
+      json.dumps(families.config_json(config, 'float32')))
+  model = transformers.AutoModelForCausalLM.from_pretrained(
+      tmp_path, attn_implementation='eager').eval()
+  _check_logits(config, params, model)
+
+
 @pytest.mark.parametrize('name, kv_heads, tied', FORMS)
 def test_logits_equal(name, kv_heads, tied):
   values = _changed(name, kv_heads, tied)

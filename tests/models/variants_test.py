@@ -187,7 +187,8 @@ def test_an_exported_config_json_gives_the_variant_back(name):
 def test_fields_update_a_configuration():
   fields = variants.fields('gemma3_270m')
   assert tuple(fields) == families.MODEL_FIELDS
-  fields['rope_scaling'] = config_lib.RopeScaling(**fields['rope_scaling'])
+  for name in ('rope_scaling', 'local_rope_scaling'):
+    fields[name] = config_lib.RopeScaling(**fields[name])
   config = variants.VARIANTS['gemma3_270m'].config
   assert dataclasses.replace(config_lib.ModelConfig(), **fields) == config
 
