@@ -83,9 +83,9 @@ def test_a_truncated_attempt_counts_if_it_states_its_answer(
 
 
 def test_a_verdict_that_is_no_grade_names_the_problem(actor, monkeypatch):
-  texts = [['7', '8'], ['7', '8'], ['7', 'x'], ['7', '8']]
+  texts = [['7', '8'], ['7', '8'], ['7', '3'], ['7', '8']]
   monkeypatch.setattr(actor, 'grader', pool.Here(
-      lambda gold, text: 0.5 if text == 'x' else 1))
+      lambda gold, text: 0.5 if text == '3' else 1))
   graded = actor.grade(PROBLEMS, _rollout(actor, texts), 2)
   with pytest.raises(ValueError, match=(
       r"<lambda> returned 0.5 for the problem 'b', answer 5 of the batch")):
