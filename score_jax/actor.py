@@ -22,6 +22,7 @@ from score_jax import rows
 from score_jax import sharding
 from score_jax import types
 from score_jax.grading import pool
+from score_jax.grading import verdicts
 from score_jax.models import decoder
 from score_jax.rollout import attempts
 from score_jax.tasks import base as tasks_base
@@ -336,20 +337,25 @@ class Actor:
     rows_N = rows.mine(rollout.tokens_BS)
     rows_N = rows_N[rows_N < len(problems) * samples]
     read = lambda x: rows.read(x, rows_N)
+    truncated_NA, length_NA = map(
+        read, (rollout.truncated_BA, rollout.length_BA))
     texts = self.attempts_of(read(rollout.tokens_BS), read(rollout.attempt_BS),
                              len(rollout.layout.attempts))
     pending = self.grader.submit([
-        (problems[row // samples].answer, text)
-        for row, of_row in zip(rows_N, texts) for text in of_row])
+        (problems[row // samples].answer, self._gradable(text, truncated))
+        for row, of_row, truncated_A in zip(rows_N, texts, truncated_NA)
+        for text, truncated in zip(of_row, truncated_A)])
     unchanged_N = np.array(
         [self.same_answer(row[0], row[-1]) for row in texts], bool)
-    truncated_NA, length_NA = map(
-        read, (rollout.truncated_BA, rollout.length_BA))
 
     def graded() -> Graded:
       began = time.monotonic()
       with jax.profiler.TraceAnnotation('wait_for_grades'):
-        grades = pending.result()
+        try:
+          grades = pending.result()
+        except verdicts.BadVerdict as error:
+          row = rows_N[error.number // length_NA.shape[1]]
+          raise error.of_problem(problems[row // samples].id) from None
       wait_s = time.monotonic() - began
       grades_NA = np.array(grades.grades, np.int32).reshape(length_NA.shape)
       grades_BA = rows.spread(
@@ -358,6 +364,11 @@ class Actor:
                     truncated_NA, length_NA, grades, wait_s)
 
     return graded
+
+  def _gradable(self, text, truncated) -> str:
+    """What is graded of an attempt: nothing, if it was cut off unanswered."""
+    is_stated = self.task.is_stated
+    return '' if truncated and is_stated and not is_stated(text) else text
 
   def everywhere(self, graded: Graded) -> Graded:
     """The graded rows of all processes, on each of them."""

@@ -11,6 +11,7 @@ All but the last are shares of ALL problems counted (paper section 3.1,
 "Metrics").
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import itertools
 
@@ -44,6 +45,27 @@ def count(
 def add(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
   """The counts of two batches together."""
   return {name: a[name] + b[name] for name in COUNTS}
+
+
+def unread_warning(
+    task: str,
+    texts: Sequence[Sequence[str]],
+    answer: Callable[[str], str | None],
+) -> str:
+  """Return a line if most attempts have no answer that can be read, or ''.
+
+  Args:
+    task: its name.
+    texts: of the attempts, by row.
+    answer: see `tasks.base.Task.answer`.
+  """
+  found = [answer(text) is None for row in texts for text in row]
+  if 2 * sum(found) <= len(found):
+    return ''
+  return (f'warning: {sum(found)} of {len(found)} attempts have no answer that '
+          f'the task {task!r} can read, and get no reward. Likely causes: '
+          'config.task.question asks for no form of the answer that is read '
+          '(see docs/grading.md), or config.rollout.attempt_tokens is too low')
 
 
 def rates(counts: dict[str, int]) -> dict[str, float]:

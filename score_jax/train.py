@@ -41,6 +41,8 @@ from score_jax.rl import rewards
 from score_jax.run import Run
 from score_jax.text import prompts
 
+_STEPS_WITH_WARNING = 3  # At the start of a stage.
+
 
 class Trained(NamedTuple):
   """What a stage ends with.
@@ -148,6 +150,8 @@ def train_stage(
   base_key = keys.purpose_key(run.config.seed, f'rollout/{stage}/base')
   base = run.start_policy(reference) if settings.offline else None
 
+  warned = []
+
   def one_step(state, step):
     chosen = [problems[i] for i in indices(run, stage, len(problems), step,
                                             rollout.prompts)]
@@ -164,6 +168,8 @@ def train_stage(
         sampled.logp_BS, advantages_BA, sampled.layout)
     state, measured = step_fn(state, reference, batch)
     totals = hosts.totals(_sums(graded))
+    if step < _STEPS_WITH_WARNING and not warned:
+      warned.extend(_warning(run, graded))
     row = _row(totals, *jax.device_get((shaped_A, measured)))
     return state, row, _timing(graded, totals)
 
@@ -349,6 +355,15 @@ def _corpus(run) -> tuple[np.ndarray, ...]:
       tokens[n, start : start + len(ids)] = ids
       valid[n, start : start + len(ids)] = True
   return tokens, valid
+
+
+def _warning(run, graded) -> list[str]:
+  """Says so, if most attempts have no answer; what it said."""
+  task = run.actor.task
+  line = metrics.unread_warning(task.name, graded.texts, task.answer)
+  if line:
+    run.say(line)
+  return [line] if line else []
 
 
 def _sums(graded) -> dict[str, int]:

@@ -67,6 +67,31 @@ def test_rows_are_graded_against_their_own_problem(actor):
       'unchanged': 2, 'truncated_t1': 1, 'truncated_t2': 0}
 
 
+def test_a_truncated_attempt_counts_if_it_states_its_answer(
+    actor, monkeypatch):
+  stated = '7+2=9, so 9'
+  texts = [[stated, stated], ['9', stated], [stated, '9'], ['9', '9']]
+  monkeypatch.setattr(actor, 'task', dataclasses.replace(
+      actor.task, is_stated=lambda text: text == stated))
+  monkeypatch.setattr(actor, 'grader', pool.Here(
+      lambda gold, text: int(text.endswith('9'))))
+  cut = {(0, 0), (1, 0), (2, 1)}
+  graded = actor.grade(PROBLEMS, _rollout(actor, texts, cut), 2)()
+  np.testing.assert_array_equal(
+      graded.grades_NA, [[1, 1], [0, 1], [1, 0], [1, 1]])
+  assert graded.texts == texts
+
+
+def test_a_verdict_that_is_no_grade_names_the_problem(actor, monkeypatch):
+  texts = [['7', '8'], ['7', '8'], ['7', '3'], ['7', '8']]
+  monkeypatch.setattr(actor, 'grader', pool.Here(
+      lambda gold, text: 0.5 if text == '3' else 1))
+  graded = actor.grade(PROBLEMS, _rollout(actor, texts), 2)
+  with pytest.raises(ValueError, match=(
+      r"<lambda> returned 0.5 for the problem 'b', answer 5 of the batch")):
+    graded()
+
+
 @pytest.mark.parametrize('first,last,same', [
     ('7+2=9, so 9', '5, so 9', True),  # One answer, two texts.
     ('7+2=9, so 9', '7+2=9, so 8', False),

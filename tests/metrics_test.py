@@ -121,3 +121,15 @@ def test_pass_at_k_by_hand():
   np.testing.assert_allclose(metrics.pass_at(2, [1, 0, 4], 4), 1.5 / 3)
   np.testing.assert_allclose(metrics.pass_at(1, [1, 0, 4], 4), 5 / 12)
   np.testing.assert_allclose(metrics.pass_at(4, [1, 0, 3], 4), 2 / 3)
+
+
+@pytest.mark.parametrize('texts,unread', [
+    ([['5', '5'], ['5', '']], 0), ([['5', ''], ['', '5']], 0),
+    ([['', ''], ['5', '']], 3), ([['', '']], 2), ([['5', '5']], 0)])
+def test_attempts_without_a_readable_answer_are_reported(texts, unread):
+  line = metrics.unread_warning('own', texts, lambda text: text or None)
+  count = sum(map(len, texts))
+  assert bool(line) == (unread > 0)
+  assert line.startswith(f'warning: {unread} of {count} attempts have no answer'
+                         ) or not unread
+  assert '\n' not in line and (not line or 'config.task.question' in line)

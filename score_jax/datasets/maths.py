@@ -19,6 +19,7 @@ from typing import Any
 
 from score_jax.datasets import base
 from score_jax.datasets import reading
+from score_jax.grading import maths
 
 
 class Math(base.DataSet):
@@ -53,11 +54,14 @@ class Math(base.DataSet):
     level = raw.get('level')
     if type(level) is int:
       raw = raw | {'level': f'Level {level}'}
+    answer = reading.text(raw, 'answer', may_be_empty=True)
+    if answer.strip():
+      maths.check_gold(answer)
     return {
         'id': reading.text(raw, 'id' if 'id' in raw else 'unique_id'),
         'problem': reading.text(raw, 'problem'),
         'solution': reading.text(raw, 'solution'),
-        'answer': reading.text(raw, 'answer', may_be_empty=True),
+        'answer': answer,
         'level': reading.text(raw, 'level'),
         'subject': reading.text(raw, 'type' if 'type' in raw else 'subject'),
     }

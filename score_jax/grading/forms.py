@@ -2,127 +2,55 @@ r"""The form of a mathematical answer in LaTeX: a number, a list, a matrix, ...
 
 What is between its commas, brackets and relations is put into one spelling, so
 that most pairs of equal answers are equal texts. Nothing is computed here, and
-time is linear in the text.
+time is linear in the text. See `latex` for what is done before.
 """
 
 from collections.abc import Collection
 import fractions
+import functools
 import re
 from typing import NamedTuple
 
-from score_jax.grading import answers
+from score_jax.grading import latex as latex_lib
+from score_jax.grading import numbers
+from score_jax.grading import units
 
 MAX_LENGTH = 1000
 """Characters; a longer text is nobody's answer."""
 
-# Words are kept between these two, units among them.
-_OPEN, _CLOSE = '\x01', '\x02'
-_ROW = '\x03'  # Between the rows of a matrix.
-_WORDS = re.compile(f'{_OPEN}([^{_CLOSE}]*){_CLOSE}')
-_ENDS_IN_WORDS = re.compile(rf'(.+?)({_WORDS.pattern})(?:\^\{{([23])\}})?')
-
-_THOUSANDS = r'\d{1,3}(?:,\d{3})+'
-_UNITS = {
-    name: spellings[0]
-    for spellings in (
-        ('degree', 'degrees', 'deg'), ('radian', 'radians', 'rad'),
-        ('percent', 'per cent'), ('dollar', 'dollars', 'usd'),
-        ('cent', 'cents'), ('euro', 'euros'), ('pound', 'pounds', 'lb', 'lbs'),
-        ('millimeter', 'millimeters', 'mm'),
-        ('centimeter', 'centimeters', 'centimetres', 'cm'),
-        ('meter', 'meters', 'metres', 'm'),
-        ('kilometer', 'kilometers', 'kilometres', 'km'),
-        ('inch', 'inches', 'in'), ('foot', 'feet', 'ft'),
-        ('yard', 'yards', 'yd'), ('mile', 'miles', 'mi'),
-        ('mile per hour', 'miles per hour', 'mph'),
-        ('second', 'seconds', 'sec', 's'), ('minute', 'minutes', 'min'),
-        ('hour', 'hours', 'hr', 'h'), ('day', 'days'), ('week', 'weeks'),
-        ('month', 'months'), ('year', 'years'),
-        ('gram', 'grams', 'g', 'gm'), ('kilogram', 'kilograms', 'kg'),
-        ('liter', 'liters', 'litres', 'l'), ('gallon', 'gallons'),
-        ('acre', 'acres'), ('am', 'a.m.', 'a.m'), ('pm', 'p.m.', 'p.m'))
-    for name in spellings}
-
-# With one of these, the words behind a number are more than its unit: they
-# work on it, hedge it or take it back. Nouns are too many to list.
-_TELLING = frozenset((
-    'not', 'no', 'never', 'nothing', 'none', 'neither', 'nor', 'is', 'are',
-    'was', 'if', 'but', 'maybe', 'perhaps', 'possibly', 'probably',
-    'unless', 'else', 'otherwise', 'either', 'except', 'without', 'with',
-    'to', 'through', 'thru', 'versus', 'vs', 'than', 'more', 'less', 'over',
-    'under', 'about', 'approximately', 'roughly', 'almost', 'nearly',
-    'wrong', 'incorrect', 'false', 'impossible', 'guess', 'plus', 'minus',
-    'times', 'divided', 'multiplied', 'by', 'mod', 'modulo', 'remainder',
-    'power', 'inverse', 'reciprocal', 'opposite', 'negative', 'root', 'pi',
-    'e', 'i', 'point', 'repeating', 'recurring', 'squared', 'cubed',
-    'factorial', 'choose', 'base', 'binary', 'octal', 'hexadecimal', 'hex',
-    'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight',
-    'nine', 'ten', 'half', 'halves', 'third', 'thirds', 'quarter',
-    'quarters', 'fourth', 'fourths', 'fifth', 'fifths', 'sixth', 'sixths',
-    'eighth', 'eighths', 'tenth', 'tenths', 'hundredth', 'hundredths',
-    'thousandth', 'thousandths', 'double', 'twice', 'thrice', 'triple',
-    'score', 'dozen', 'gross', 'k', 'hundred', 'thousand', 'million',
-    'billion', 'trillion', 'infinity'))
-_PLAIN_UNITS = '|'.join(sorted(
-    (re.escape(name) for name in _UNITS if len(name) > 1),
-    key=len, reverse=True))
-_REWRITINGS = [(re.compile(pattern), to) for pattern, to in (
-    ('[\x00-\x08\x0b\x0c\x0e-\x1f]', ''),
-    (r'\\\\(?:\[\d+[a-z]{2}\])?', _ROW),
-    (r'\\\$|[€£]', f'{_OPEN}dollar{_CLOSE}'),
-    (r'\$|\\[()\[\]]', ''),
-    ('[\u2212\u2013]', '-'),
-    ('\u00d7|\u00b7|\\\\times(?![a-zA-Z])', r'\\cdot '),
-    ('\u03c0', r'\\pi '), ('\u221e', r'\\infty '), ('\u222a', r'\\cup '),
-    ('\u2264', r'\\le '), ('\u2265', r'\\ge '),
-    (r'\\varnothing(?![a-zA-Z])', r'\\emptyset'),
-    (r'\\[lg]eq(?![a-zA-Z])', lambda found: found.group()[:-1]),
-    (r'\\(?:[dt]|dis)?frac(?![a-zA-Z])|\\cfrac(?![a-zA-Z])', r'\\frac'),
-    (r'\\frac\s*+(\d)\s*+(\d)', r'\\frac{\1}{\2}'),
-    # Thousands, told from lists by what is glued to the comma.
-    (r'(?<=\d)(?:,\s*+\\!\s*+|\{,\}|\\,)(?=\d{3}(?!\d))', ''),
-    (rf'\{{({_THOUSANDS})\}}', lambda found: found.group().replace(',', '')),
-    (rf'^([^\d,(\[{{]*+)({_THOUSANDS})(?![\d,])(?=[^,]*+$)',
-     lambda found: found[1] + found[2].replace(',', '')),
-    (r'\\mathrm\s*+\{(?:\\[,; ]|[~ ])*+([a-zA-Z. ]{2,}+)\}',
-     lambda found: _quoted(found[1])),
-    # How it looks, and not what it says.
-    (r'\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|boldsymbol|'
-     r'math(?:rm|bf|bb|sf|it)|boxed|fbox|rm|bf)(?![a-zA-Z])\.?', ''),
-    (r'\\?%', f'{_OPEN}percent{_CLOSE}'),
-    (r'\^\s*+(?:\{\s*+\\circ\s*+\}|\\circ(?![a-zA-Z]))|\u00b0|'
-     r'\\degrees?(?![a-zA-Z])', f'{_OPEN}degree{_CLOSE}'),
-    (r'\\(?:operatorname|text[a-z]*|mbox|hbox)\s*+\{([^{}]*+)\}',
-     lambda found: _quoted(found[1])),
-    (r'\\[,!;: ]|~|\\q?quad(?![a-zA-Z])', ' '),
-    ('<=', r'\\le '), ('>=', r'\\ge '), (r'\*', r'\\cdot '),
-    (r'(?<![\\a-zA-Z])(pi|infty|sqrt)(?![a-zA-Z])', r'\\\1 '),
-    (r'\\sqrt\s*+\(([^()]*+)\)', r'\\sqrt{\1}'),
-    (rf'(?<=\d)\s*+((?i:{_PLAIN_UNITS}))(\^\{{?[23]\}}?)?[\s.]*+$',
-     rf'{_OPEN}\1{_CLOSE}\2'),
-    (r'(?<=[\d})])\s++([a-z]{3,}(?: [a-z]+)*+)[\s.]*+$',
-     lambda found: _quoted(found[1])),
-    (r'^[a-zA-Z]{2,}(?: [a-zA-Z]{2,})+\.?$', lambda found: _quoted(found[0])),
-    (r'(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])', ','), (r',\s*+,', ','),
-    (r'(?<![\d}])(\d++)\s++(\d++)\s*+/\s*+(\d++)', r'\1\\frac{\2}{\3}'),
-    (r'(?<=\d)\s++(?=\d)', '?'),  # `3 4` is not 34, nor anything else.
-)]
-_TOKEN = re.compile(rf'{_OPEN}[^{_CLOSE}]*{_CLOSE}|\\[a-zA-Z]+|\\.|\S',
+OPEN, CLOSE, ROW = latex_lib.OPEN, latex_lib.CLOSE, latex_lib.ROW
+FUNCTION = (r'\\(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|sinh|cosh|tanh)'
+            r'(?![a-zA-Z])')
+_WORDS = re.compile(f'{OPEN}([^{CLOSE}]*){CLOSE}')
+# Units at the end, such as W/W^{2} or \frac{W}{W}, W being words.
+_W = rf'{OPEN}[^{CLOSE}]*{CLOSE}(?:\^\{{-?[1-9]\}})?'
+_TAIL = re.compile(
+    rf'(.+?)((?:(?:/|\\cdot ?)?{_W}|\\frac\{{(?:{_W})+\}}\{{(?:{_W})+\}})'
+    rf'(?:(?:/|\\cdot ?)?{_W})*+)')
+_QUOTIENT = re.compile(rf'\\frac\{{((?:{_W})+)\}}\{{((?:{_W})+)\}}')
+_DIVIDED = re.compile(rf'(-?)\\frac\{{([^{{}}{OPEN}]+)({_W})\}}\{{({_W})\}}')
+_TOKEN = re.compile(rf'{OPEN}[^{CLOSE}]*{CLOSE}|\\[a-zA-Z]+|\\.|\S',
                     re.DOTALL)
 _MATRIX = re.compile(
     r'\\begin\{([pb]?matrix|array)\}(?:\{[lcr|]*\})?(.*)\\end\{\1\}')
-_OPENING = {'(': ')', '[': ']', '{': '}', r'\{': r'\}', r'\begin': r'\end'}
+_OPENING = {'(': ')', '[': ']', '{': '}', r'\{': r'\}', r'\begin': r'\end',
+            r'\langle': r'\rangle'}
 _CLOSING = frozenset(_OPENING.values())
+_ARGUMENTS = {r'\frac': 2, r'\binom': 2, r'\sqrt': 1, '^': 1, '_': 1}
+_WITHOUT_ARGUMENTS = frozenset([
+    r'\cdot', r'\div', r'\pi', r'\pm', r'\mp', r'\cup', r'\cap', r'\le',
+    r'\ge', r'\ne', r'\in', r'\infty', r'\alpha', r'\beta', r'\theta',
+    r'\over'])
 _RELATIONS = frozenset(
-    ['=', '<', '>', ':', r'\le', r'\ge', r'\ne', r'\neq', r'\approx', r'\in'])
+    ['=', '<', '>', ':', r'\le', r'\ge', r'\ne', r'\approx', r'\in'])
 _TURNED = {'>': '<', r'\ge': r'\le'}
 
 _DECIMAL = re.compile(r'([-+]?)(\d+\.?\d*|\.\d+)', re.ASCII)
 _FRACTION = re.compile(
     r'([-+]?)(\d*)(?:\\frac\{([-+]?\d+)\}\{(-?\d+)\}|(?<!\d)(\d+)/(\d+))',
     re.ASCII)
-_BASED = re.compile(r'(-?[0-9A-Z.]+)_\{([0-9]+)\}')
 _LETTERS = re.compile(r'[A-Z]|[a-zA-Z]{4,}')
+_PLAIN = re.compile(r'\s*+(-?\d{1,18}(?:\.\d{1,18})?)\s*+', re.ASCII)
 
 Tokens = list[str]
 
@@ -132,36 +60,42 @@ class Form(NamedTuple):
 
   Attributes:
     kind: 'number', 'numeral' (in another base), 'words', 'expression', 'list'
-      (in any order; a set), 'tuple' (or an interval), 'union', 'matrix' or
-      'relation'.
+      (in any order), 'set' (one in a list or tuple), 'tuple' (or an interval),
+      'union', 'matrix' or 'relation'.
     spelling: of what has no parts; else the brackets of a tuple, the signs of
       a relation, the number of columns of a matrix.
     parts: what it is made of.
     unit: '' if it has none, or one that is not known.
+    label: the letter of the choice that is named before it, or ''.
   """
 
   kind: str
   spelling: str
   parts: tuple['Form', ...] = ()
   unit: str = ''
+  label: str = ''
 
 
+@functools.lru_cache(4096)
 def read(latex: str) -> Form | None:
-  """The form of an answer; None if it is empty, too long or has no form."""
+  """Return the form of an answer; None if it is empty, too long or has none."""
   if len(latex) > MAX_LENGTH:
     return None
-  for pattern, to in _REWRITINGS:
-    latex = pattern.sub(to, latex.strip())
+  plain = _PLAIN.fullmatch(latex)
+  if plain:
+    return Form('number', str(fractions.Fraction(plain[1])))
+  label, _, text = latex_lib.clean(latex).rpartition(latex_lib.LABEL)
   try:
-    return _form(_braced(_TOKEN.findall(latex)))
+    form = _as_list(_form(_braced(_TOKEN.findall(text))))
   except (_NoForm, IndexError, RecursionError):
     return None
+  return form._replace(label=label) if label else form
 
 
 def spell(form: Form) -> str:
-  """One spelling of a form, without its unit; that of a list is sorted."""
+  """Return a form in one spelling, without its unit; lists are sorted."""
   parts = [spell(part) for part in form.parts]
-  if form.kind in ('list', 'union'):
+  if form.kind in ('list', 'set', 'union'):
     parts.sort()
   return (f'{form.kind}{form.spelling}({"; ".join(parts)})' if parts
           else form.spelling)
@@ -171,24 +105,23 @@ class _NoForm(Exception):
   """Brackets that do not match, or nothing where something has to be."""
 
 
-def _quoted(words: str) -> str:
-  """Words between marks; mathematics that was set as text is left as it is."""
-  bare = ' '.join(words.split())
-  if bare.strip(', ') in ('and', 'or'):
-    return ','
-  found = re.fullmatch(r'\(?([a-zA-Z][a-zA-Z. ]*)\)?', bare)
-  if not found or re.search(r'\b(?:and|or)\b', bare):
-    return words
-  return f'{_OPEN}{found[1]}{_CLOSE}'
-
-
 def _braced(tokens: Tokens) -> Tokens:
-  r"""With braces around all that \frac, \sqrt, ^ and _ apply to."""
+  r"""With braces around all that \frac, \sqrt, ^ and _ apply to, no more."""
   at, done = 0, []
   while at < len(tokens):
     piece, at = _piece(tokens, at)
     done += piece
-  return done
+  return _over(done)
+
+
+def _over(tokens) -> Tokens:
+  r"""With `\frac` for an `\over`."""
+  if r'\over' not in tokens:
+    return tokens
+  sides, _ = _split(tokens, [r'\over'])
+  if len(sides) != 2:
+    raise _NoForm
+  return [r'\frac', '{', *sides[0], '}', '{', *sides[1], '}']
 
 
 def _piece(tokens, at) -> tuple[Tokens, int]:
@@ -196,15 +129,32 @@ def _piece(tokens, at) -> tuple[Tokens, int]:
   token, at = tokens[at], at + 1
   if token == '{':
     end = _end(tokens, at - 1)
-    return ['{', *_braced(tokens[at:end]), '}'], end + 1
+    inner = _braced(tokens[at:end])
+    # Only a list, or what a power applies to, needs the braces.
+    is_base = len(inner) > 1 and tokens[end + 1:end + 2] in (['^'], ['_'])
+    return ([token, *inner, '}'] if {',', ';'} & {*inner} or is_base
+            else inner), end + 1
   done = [token]
   if token == r'\sqrt' and tokens[at] == '[':
     end = _end(tokens, at)
     done, at = done + tokens[at:end + 1], end + 1
-  for _ in range({r'\frac': 2, r'\sqrt': 1, '^': 1, '_': 1}.get(token, 0)):
-    piece, at = _piece(tokens, at)
-    done += piece if piece[0] == '{' else ['{', *piece, '}']
+  if token in _ARGUMENTS:
+    for _ in range(_ARGUMENTS[token]):
+      piece, at = _argument(tokens, at)
+      done += piece
+  elif token[0] == '\\' and token[-1].isalpha():
+    while tokens[at:at + 1] == ['{'] and token not in _WITHOUT_ARGUMENTS:
+      piece, at = _argument(tokens, at)
+      done += piece
   return done, at
+
+
+def _argument(tokens, at) -> tuple[Tokens, int]:
+  if tokens[at] == '{':
+    end = _end(tokens, at)
+    return ['{', *_braced(tokens[at + 1:end]), '}'], end + 1
+  piece, at = _piece(tokens, at)
+  return ['{', *piece, '}'], at
 
 
 def _end(tokens, at) -> int:
@@ -241,19 +191,37 @@ def _form(tokens: Tokens) -> Form:
     tokens = tokens[:-1]
   if tokens[0] == r'\approx':
     tokens = tokens[1:]
-  for kind, at in (('union', [r'\cup']), ('list', ',;')):
-    pieces, found = _split(tokens, at)
-    if found:
-      return _many(kind, map(_form, pieces))
+  pieces, found = _split(tokens, [r'\cup'])
+  if found:
+    return _many('union', map(_form, pieces))
+  pieces, found = _split(tokens, ',;')
+  if found:
+    return _listed(tokens, pieces, found)
   pieces, signs = _split(tokens, _RELATIONS)
   if signs:
     if _TURNED.keys() >= {*signs}:  # 3 > x is x < 3.
       pieces, signs = pieces[::-1], [_TURNED[sign] for sign in signs[::-1]]
-    return Form('relation', ' '.join(signs), tuple(map(_form, pieces)))
+    return Form('relation', ' '.join(signs),
+                tuple(_as_list(_form(piece)) for piece in pieces))
   if tokens[0] in _OPENING and _end(tokens, 0) == len(tokens) - 1:
     return _bracketed(tokens)
   matrix = _MATRIX.fullmatch(_join(tokens))
   return _matrix(matrix[2]) if matrix else _single(_join(tokens))
+
+
+def _listed(tokens, pieces, found) -> Form:
+  """A list; of lists, where semicolons are between them."""
+  if {*found} == {',', ';'}:
+    pieces, _ = _split(tokens, ';')
+    return Form('list', '', tuple(
+        form._replace(kind='set') if form.kind == 'list' else form
+        for form in map(_form, pieces)))
+  return _many('list', map(_form, pieces))
+
+
+def _as_list(form) -> Form:
+  """A set that is no part of a list is a list."""
+  return form._replace(kind='list') if form.kind == 'set' else form
 
 
 def _many(kind, forms) -> Form:
@@ -268,17 +236,19 @@ def _bracketed(tokens) -> Form:
   first, *inner, last = tokens
   pieces, commas = _split(inner, ',;')
   if first == r'\{':
-    return _many('list', map(_form, pieces))
+    return _listed(inner, pieces, commas)._replace(kind='set')
   if commas and first != '{':
+    if {*commas} == {',', ';'}:
+      return Form('tuple', first + last, (_listed(inner, pieces, commas),))
     return Form('tuple', first + last, tuple(map(_form, pieces)))
   form = _form(inner)
-  if first == '[' and form.kind != 'matrix':
+  if first in ('[', r'\langle') and form.kind != 'matrix':
     return Form('tuple', first + last, (form,))
   return form
 
 
 def _matrix(latex) -> Form:
-  rows = [row.split('&') for row in latex.removesuffix(_ROW).split(_ROW)]
+  rows = [row.split('&') for row in latex.removesuffix(ROW).split(ROW)]
   if len({len(row) for row in rows}) > 1:
     raise _NoForm
   cells = [_form(_TOKEN.findall(cell)) for row in rows for cell in row]
@@ -293,40 +263,63 @@ def _single(text) -> Form:
   if words or _LETTERS.fullmatch(text):
     words = words[1] if words else text
     return Form('words', words.replace('.', '').upper())
-  text, unit = _apart(text)
+  text, unit = _apart(_in_degrees(text))
   text = text.removeprefix('+')
-  numeral = _BASED.fullmatch(text)
+  numeral = latex_lib.numeral(text)
   if numeral:
-    return Form('numeral', f'{numeral[1]}_{numeral[2]}', (), unit)
+    digits, _, base = numeral.partition('_')
+    if base == '{10}':  # The usual base is not written.
+      return Form('number', _number(digits) or digits, (), unit)
+    return Form('numeral', f'{digits}_{base[1:-1]}', (), unit)
   number = _number(text)
   return Form('expression' if number is None else 'number', number or text, (),
               unit)
 
 
+def _in_degrees(text) -> str:
+  r"""With the degrees in a function as `\degree`: they are no unit of it."""
+  degree = f'{OPEN}degree{CLOSE}'
+  text = re.sub(f'{OPEN}(?:degrees?|deg){CLOSE}', degree, text)
+  if degree not in text or not re.search(FUNCTION, text):
+    return text
+  text = text.replace(degree, r'\degree ')
+  return re.sub(rf'({FUNCTION}(?:\^\{{-?\d\}})?) ?'
+                r'[({]([^(){}]+\\degree )[)}]', r'\1\2', text)
+
+
 def _apart(text) -> tuple[str, str]:
-  """What there is of a unit, and its name, '' if it is not known."""
-  money = re.fullmatch(rf'([-+]?){_OPEN}dollar{_CLOSE}(.+)', text)
-  if money:
-    return money[1] + money[2], 'dollar'
-  found = _ENDS_IN_WORDS.fullmatch(text)
-  if found and _TELLING.isdisjoint(re.findall('[a-z]+', found[3].lower())):
-    return found[1], _unit(found[3], found[4])
-  return text, ''
+  """What there is of a unit, and its name, '' if it is not known.
+
+  Words that say more than a unit stay in the text: it equals no other then.
+  """
+  divided = _DIVIDED.fullmatch(text)
+  if divided:
+    text = f'{divided[1]}{divided[2]}{divided[3]}/{divided[4]}'
+  money, bare = _money(text)
+  found = _TAIL.fullmatch(bare)
+  if not found:
+    return bare, money
+  words = _WORDS.sub(r' \1 ', _QUOTIENT.sub(r'\1/\2', found[2])).strip()
+  name = units.unit(words)
+  if money and name is not None and re.match('/|per |an? ', words):
+    name = units.unit(f'{money} {words}')
+  elif money and name and name != money:
+    name = None  # Two currencies.
+  return (text, '') if name is None else (found[1], name)
 
 
-def _unit(words, power) -> str:
-  """The name of a unit that is known, else ''."""
-  words = words.lower().strip(' .')
-  for prefix, exponent in (('square ', '2'), ('sq. ', '2'), ('sq ', '2'),
-                           ('cubic ', '3')):
-    if words.startswith(prefix):
-      words, power = words.removeprefix(prefix), exponent
-  return _UNITS[words] + (power or '') if words in _UNITS else ''
+def _money(text) -> tuple[str, str]:
+  """The currency before a number, '' if there is none, and the rest."""
+  found = re.match(rf'([-+]?){OPEN}([^{CLOSE}]*){CLOSE}(?=.)', text)
+  name = found and units.unit(found[2])
+  if not name or not units.money(name):
+    return '', text
+  return name, found[1] + text[found.end():]
 
 
 def _number(text) -> str | None:
   """A decimal, fraction or mixed number in lowest terms; None if it is none."""
-  if sum(map(str.isdigit, text)) > answers.MAX_DIGITS:
+  if sum(map(str.isdigit, text)) > numbers.MAX_DIGITS:
     return None
   decimal = _DECIMAL.fullmatch(text)
   if decimal:

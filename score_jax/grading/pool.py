@@ -24,6 +24,7 @@ from typing import NamedTuple
 from typing import Protocol
 
 from score_jax.grading import send
+from score_jax.grading import verdicts
 from score_jax.grading import worker
 
 _START_S = 120.0  # For imports, on a machine that does much else.
@@ -56,7 +57,11 @@ class Pending(Protocol):
   """Answers that are being graded."""
 
   def result(self) -> Grades:
-    """Waits for the last of them."""
+    """Waits for the last of them.
+
+    Raises:
+      verdicts.BadVerdict: a grader returned neither 0 nor 1; names the row.
+    """
 
 
 class Grader(Protocol):
@@ -93,8 +98,22 @@ class _Asked:
   def result(self) -> Grades:
     began = time.monotonic()
     with self.around():
-      done = [self.grade(gold, text) for gold, text in self.pairs]
+      done = [_graded(self.grade, number, pair)
+              for number, pair in enumerate(self.pairs)]
     return Grades(done, 0, 0, time.monotonic() - began)
+
+
+def _graded(grade, number, pair) -> int:
+  try:
+    return verdicts.checked(grade, grade(*pair))
+  except verdicts.BadVerdict as error:
+    raise error.of_row(number, _row(number, pair)) from None
+
+
+def _row(number, pair) -> str:
+  """The name of a row: its place in the batch, gold answer and text."""
+  gold, text = (repr(part[:60]) for part in pair)
+  return f'answer {number} of the batch (gold {gold}, text {text})'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +160,7 @@ class Pool:
 
   def submit(self, pairs: Sequence[tuple[str, str]]) -> Pending:
     """See `Grader`. RuntimeError from `result` if no worker can be started."""
-    return _Running(time.monotonic(), [
+    return _Running(time.monotonic(), pairs, [
         self._threads.submit(self._one, gold, text) for gold, text in pairs])
 
   def close(self):
@@ -171,14 +190,19 @@ class Pool:
 @dataclasses.dataclass(frozen=True)
 class _Running:
   began: float
+  pairs: Sequence[tuple[str, str]]
   answers: list[futures.Future]
 
   def result(self) -> Grades:
     done = [answer.result() for answer in self.answers]
-    verdicts = [verdict for verdict, _ in done]
+    found = [verdict for verdict, _ in done]
+    for number, verdict in enumerate(found):
+      if verdict.startswith(worker.BAD):
+        raise verdicts.BadVerdict(verdict[1:].decode()).of_row(
+            number, _row(number, self.pairs[number]))
     return Grades(
-        [int(verdict == worker.RIGHT) for verdict in verdicts],
-        verdicts.count(worker.TIMEOUT), verdicts.count(b''),
+        [int(verdict == worker.RIGHT) for verdict in found],
+        found.count(worker.TIMEOUT), found.count(b''),
         max((ended for _, ended in done), default=self.began) - self.began)
 
 

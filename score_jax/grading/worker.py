@@ -3,7 +3,7 @@
 Started by `pool` as `python -m score_jax.grading.worker FD CPU_S MEMORY_BYTES`.
 It says `READY`, takes a function and then pairs of texts from the pipe FD, and
 sends one byte for each, its verdict. `TIMEOUT` is for graders that raise
-TimeoutError.
+TimeoutError. Behind `BAD` it says what a grader returned that is no verdict.
 
 The kernel ends it after CPU_S seconds of processor time on one answer (SIGPROF)
 and refuses it memory over its limit, whatever code of others it is in.
@@ -18,10 +18,11 @@ import signal
 import sys
 
 from score_jax.grading import send
+from score_jax.grading import verdicts
 
 _PR_SET_DUMPABLE = 4
 
-READY, RIGHT, WRONG, TIMEOUT = b'+', b'1', b'0', b't'
+READY, RIGHT, WRONG, TIMEOUT, BAD = b'+', b'1', b'0', b't', b'?'
 
 
 def main(fd: int, cpu_s: float, memory_bytes: int):
@@ -42,7 +43,10 @@ def main(fd: int, cpu_s: float, memory_bytes: int):
     gold, text = json.loads(message)
     signal.setitimer(signal.ITIMER_PROF, cpu_s)  # Anew for each.
     try:
-      verdict = RIGHT if grade(gold, text) else WRONG
+      found = verdicts.checked(grade, grade(gold, text))
+      verdict = RIGHT if found else WRONG
+    except verdicts.BadVerdict as error:
+      verdict = BAD + error.message.encode(errors='backslashreplace')
     except TimeoutError:
       verdict = TIMEOUT
     except MemoryError:  # Maybe in the middle of something that is now broken.

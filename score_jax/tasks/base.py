@@ -38,6 +38,9 @@ class Task:
       verdict is given.
     visible: (gold answer) -> the tests that the prompt shows, each as a line
       and as a gold answer of its own; None if the task has no tests.
+    is_stated: whether nothing that might follow a truncated text changes its
+      answer. A truncated attempt without such an answer is graded as ''. None
+      grades truncated attempts like others.
     critique: asks the model what is wrong with its attempt (Self-Refine); ''
       if the task has no such prompt.
     notes: lines on the data that a person should see at the start.
@@ -58,6 +61,7 @@ class Task:
   verdicts: tuple[str, str] = (
       'The answer above is wrong.', 'The answer above is right.')
   visible: Callable[[str], list[tuple[str, str]]] | None = None
+  is_stated: Callable[[str], bool] | None = None
 
 
 def from_rows(

@@ -7,6 +7,7 @@ a pool of processes compares.
 
 from collections.abc import Callable
 import json
+from typing import Any
 
 from score_jax import config as config_lib
 from score_jax.datasets import base as datasets_base
@@ -22,9 +23,22 @@ GSM8K_VALIDATION_SHARE = 473 / 7473
 MATH has no validation split: the paper trains on all of the 12,000.
 """
 
-_NUMBERS = {'grade': answers.equal_numbers, 'answer': answers.final_number}
-_EXPRESSIONS = {'grade': maths_grading.grade, 'answer': maths_grading.answer,
-                'grading': 'pool'}
+_NUMBERS = {'grade': answers.equal_numbers, 'answer': answers.final_number,
+            'is_stated': answers.is_stated}
+
+
+def expressions(config: config_lib.TaskConfig) -> dict[str, Any]:
+  """Return the fields of a task whose answers are expressions.
+
+  The paper's question asks for a form of the answer. A question of the user may
+  ask for another, or for none: usual phrases count then too.
+  """
+  if config.question:
+    return {'grade': maths_grading.grade_usual,
+            'answer': maths_grading.answer_usual, 'grading': 'pool',
+            'is_stated': maths_grading.is_stated}
+  return {'grade': maths_grading.grade, 'answer': maths_grading.answer,
+          'grading': 'pool', 'is_stated': maths_grading.is_stated}
 
 
 def math(config: config_lib.TaskConfig) -> base.Task:
@@ -38,7 +52,8 @@ def math(config: config_lib.TaskConfig) -> base.Task:
     return {'id': found['id'], 'prompt': found['problem'],
             'answer': found['answer'], 'tags': json.dumps(tags)}
 
-  return _task('math', folders.load(config, 'math'), row, _EXPRESSIONS)
+  return _task('math', folders.load(config, 'math'), row, expressions(config),
+               maths_grading.check_gold)
 
 
 def svamp(config: config_lib.TaskConfig) -> base.Task:
@@ -52,7 +67,8 @@ def svamp(config: config_lib.TaskConfig) -> base.Task:
             'answer': found['number'], 'tags': json.dumps(
                 {'type': found['type']})}
 
-  return _task('svamp', folders.load(config, 'svamp'), row, _NUMBERS)
+  return _task('svamp', folders.load(config, 'svamp'), row, _NUMBERS,
+               answers.check_gold)
 
 
 def gsm8k(config: config_lib.TaskConfig) -> base.Task:
@@ -72,19 +88,39 @@ def gsm8k(config: config_lib.TaskConfig) -> base.Task:
     (validation if share < GSM8K_VALIDATION_SHARE else train).append(found)
   splits = {'train': train, 'validation': validation,
             'test': contents.splits.get('test', ())}
-  return _task('gsm8k', contents._replace(splits=splits), row, _NUMBERS)
+  return _task('gsm8k', contents._replace(splits=splits), row, _NUMBERS,
+               answers.check_gold)
 
 
 def _task(
     name: str,
     contents: datasets_base.Contents,
     row: Callable[[datasets_base.Row], dict[str, str]],
-    grader: dict,
+    grader: dict[str, Any],
+    check_gold: Callable[[str], None],
 ) -> base.Task:
+  made = {split: list(map(row, rows))
+          for split, rows in contents.splits.items()}
+  _check_golds(name, made, check_gold)
   return base.from_rows(
-      name, {split: list(map(row, rows))
-             for split, rows in contents.splits.items()},
+      name, made,
       question=maths_prompts.QUESTION, instruction=maths_prompts.INSTRUCTION,
       critique=maths_prompts.CRITIQUE,
       fingerprint=base.fingerprint('2', contents.fingerprint),
       notes=contents.notes, **grader)
+
+
+def _check_golds(name, splits, check_gold):
+  """Raises ValueError on a row whose gold answer equals no answer."""
+  good = set()
+  for split, rows in splits.items():
+    for row in rows:
+      if row['answer'] not in good:
+        try:
+          check_gold(row['answer'])
+        except ValueError as error:
+          raise ValueError(
+              f'the row {row["id"]!r} of {name}, {split}: {error}; correct the '
+              'file, or name another folder with --config.task.data_dir=FOLDER'
+          ) from None
+        good.add(row['answer'])

@@ -10,11 +10,12 @@ or programs to write, with tests of which all have to pass:
     {"prompt": "Write a function double(x).",
      "tests": ["assert double(2) == 4", "assert double(0) == 0"]}
 
-and may have an `id`, and `tags` by which results are told apart, such as
-{"level": "easy"}; programs also a `setup`, which runs before the tests, and the
-`entry_point`, the function that is tested. Tests that use nothing of a program
-are refused, and so is an `entry_point` that no test uses. Rows of train.jsonl
-whose problem is also in another file are left out.
+A gold answer that its grader cannot read is refused. All rows may have an `id`,
+and `tags` by which results are told apart, such as {"level": "easy"}; programs
+also a `setup`, which runs before the tests, and the `entry_point`, the function
+that is tested. Tests that use nothing of a program are refused, and so is an
+`entry_point` that no test uses. Rows of train.jsonl whose problem is also in
+another file are left out.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from score_jax.tasks import base
 from score_jax.tasks import code
 from score_jax.tasks import code_prompts
 from score_jax.tasks import folders
+from score_jax.tasks import maths
 from score_jax.tasks import maths_prompts
 
 NAME = 'own'
@@ -40,8 +42,6 @@ _MATHS = {
     'question': maths_prompts.QUESTION,
     'instruction': maths_prompts.INSTRUCTION,
     'critique': maths_prompts.CRITIQUE,
-    'grade': maths_grading.grade, 'answer': maths_grading.answer,
-    'grading': 'pool',
 }
 _PROGRAMS = {
     'question': code_prompts.QUESTION,
@@ -74,7 +74,8 @@ def task(config: config_lib.TaskConfig) -> base.Task:
       copies, 'train', datasets_base.COPIES),) if copies else ()
   return base.from_rows(
       NAME, rows, fingerprint=base.fingerprint('1', json.dumps(rows)),
-      notes=notes, **(_MATHS if is_maths else _PROGRAMS))
+      notes=notes, **(_MATHS | maths.expressions(config) if is_maths
+                      else _PROGRAMS))
 
 
 def _is_maths(path, content) -> bool:
@@ -113,8 +114,9 @@ def _row(raw, make, default_id):
 
 
 def _maths(raw):
-  return {'prompt': reading.text(raw, 'problem'),
-          'answer': reading.text(raw, 'answer')}
+  answer = reading.text(raw, 'answer')
+  maths_grading.check_gold(answer)
+  return {'prompt': reading.text(raw, 'problem'), 'answer': answer}
 
 
 def _program(raw):

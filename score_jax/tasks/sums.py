@@ -85,6 +85,7 @@ def task(config: config_lib.TaskConfig) -> base.Task:
   return base.Task(
       name=NAME, question=QUESTION, instruction=INSTRUCTION, splits=SPLITS,
       rows=split_rows, grade=answers.equal_numbers, answer=answers.final_number,
+      is_stated=answers.is_stated,
       fingerprint=base.fingerprint(_VERSION, _SEED, *sizes.values()))
 
 

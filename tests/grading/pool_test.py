@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from score_jax.grading import pool
@@ -192,3 +193,42 @@ def _state(pid):
 
 def test_the_memory_of_a_worker_is_closed_to_its_user(graders):
   assert graders.submit([('a', 'dumpable')]).result().grades == [0]
+
+
+VERDICTS = {'half': 0.5, 'one': 1.0, 'none': None, 'two': 2, 'text': '1',
+            'minus': -1, 'nan': float('nan')}
+
+
+def grade_oddly(gold: str, text: str) -> object:
+  return (VERDICTS | {
+      'true': True, 'false': False, 'int': np.int64(1), 'zero': np.int32(0),
+      'bool': np.bool_(True)})[text]
+
+
+@pytest.fixture(scope='module', name='odd')
+def _odd():
+  found = pool.Pool(grade_oddly, 1, pool.Limits(5.0, 30.0, 1 << 31))
+  yield {'pool': found, 'here': pool.Here(grade_oddly)}
+  found.close()
+
+
+@pytest.mark.parametrize('where', ['pool', 'here'])
+@pytest.mark.parametrize('text', VERDICTS)
+def test_a_verdict_that_is_neither_0_nor_1_is_an_error(odd, where, text):
+  with pytest.raises(ValueError) as error:
+    odd[where].submit([('a', 'true'), ('b', text)]).result()
+  said = str(error.value)
+  assert said == (
+      f'the grader {__name__}.grade_oddly returned {VERDICTS[text]!r} for '
+      f"answer 1 of the batch (gold 'b', text {text!r}); it has to return 0 or "
+      '1')
+  # The workers go on.
+  assert odd[where].submit([('a', 'true')]).result().grades == [1]
+
+
+@pytest.mark.parametrize('where', ['pool', 'here'])
+def test_verdicts_may_be_bools_and_integers_of_numpy(odd, where):
+  names = ['true', 'int', 'bool', 'zero', 'false']
+  found = odd[where].submit([('a', name) for name in names]).result()
+  assert found.grades == [1, 1, 1, 0, 0] and found.crashes == 0
+  assert {type(grade) for grade in found.grades} == {int}

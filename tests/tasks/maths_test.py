@@ -11,6 +11,7 @@ from score_jax import prepare_data
 from score_jax import tasks
 from score_jax.grading import answers
 from score_jax.grading import maths as maths_grading
+from score_jax.tasks import maths as tasks_maths
 from tests import real_data
 from tests.datasets import mini
 
@@ -102,3 +103,21 @@ def test_the_real_gsm8k_keeps_its_validation_split():
   assert {split: len(list(task.rows(split))) for split in task.splits} == {
       'train': 6986, 'validation': 487, 'test': 1319}
   assert task.notes == ()
+
+
+def test_a_gold_answer_that_can_never_be_right_is_named(root):
+  rows = [json.loads(line) for line in (
+      root / 'math' / 'train.jsonl').read_text().splitlines()]
+  rows[0]['answer'] = r'\frac{'
+  mini.write(root / 'math' / 'train.jsonl', rows)
+  with pytest.raises(ValueError, match=(
+      r"train.jsonl, line 1: the field 'answer' is '.*frac.', which")):
+    list(_task('math', root).rows('train'))
+
+
+def test_prepared_rows_are_checked_too():
+  rows = {'train': [{'id': 'a', 'answer': '1'}, {'id': 'b', 'answer': '(1,2'}]}
+  with pytest.raises(ValueError, match="the row 'b' of math, train: the field"):
+    tasks_maths._check_golds('math', rows, maths_grading.check_gold)
+  with pytest.raises(ValueError, match="the row 'b' of svamp, train: the gold"):
+    tasks_maths._check_golds('svamp', rows, answers.check_gold)

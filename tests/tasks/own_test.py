@@ -179,3 +179,25 @@ def test_a_missing_or_empty_file_is_named(tmp_path, name):
   assert _complaint(tmp_path) == f'{path} is empty'
   path.unlink()
   assert _complaint(tmp_path) == f'{path}: No such file or directory'
+
+
+@pytest.mark.parametrize('gold', [
+    '\\frac{', '(1,2', '\\boxed{', '3}', '\\sqrt', 'x' * 1001])
+def test_a_gold_answer_that_can_never_be_right_is_named(tmp_path, gold):
+  _write(tmp_path, MATHS, [MATHS[0], {'problem': 'p', 'answer': gold}])
+  assert _complaint(tmp_path) == (
+      f"{tmp_path / 'test.jsonl'}, line 2: the field 'answer' is "
+      f'{gold[:80]!r}, which the grader cannot read as mathematics: no attempt '
+      'could be right')
+
+
+@pytest.mark.parametrize('text', [
+    'The answer is 32.', 'Answer: 32', '<answer>32</answer>', '#### 32',
+    r'\boxed{32}', '**Answer:** $32$', 'The final answer is $32$.'])
+def test_a_question_of_the_user_may_ask_for_any_usual_phrase(tmp_path, text):
+  _write(tmp_path, MATHS, MATHS[:1])
+  task = tasks.make(config_lib.TaskConfig(
+      name='own', data_dir=str(tmp_path), question='Q: {problem}'))
+  assert task.grade('32', text) == 1 and task.answer(text) == '32'
+  assert task.grade('33', text) == 0
+  assert task.is_stated(f'{text}\nSo') and not task.is_stated('so 32')
