@@ -1,17 +1,18 @@
 """Where untrusted programs run, the strongest that works on this machine.
 
-`auto` takes the first of these that works:
+In this order, the strongest first:
 
 1. `landlock`: Landlock (Linux 5.13) and seccomp. Needs no privilege and nothing
    but pyseccomp: a program sees the files of Python and its scratch folder.
 2. `bubblewrap`: namespaces and seccomp, where the kernel has no Landlock but
    has user namespaces, and `bwrap` is installed. The same, seen by mounts.
+3. `seccomp`: seccomp alone. No file can be written or made at all, but any that
+   the user can read can be read, the tests too, if they lie on the disk.
 
 In each, a program has no network, no other process, no signals and limits, and
-loses root. Two more are never chosen unless asked for, with a warning of what
-they do not protect: `seccomp`, seccomp alone, and `none`, the limits alone.
-See `sandbox_confine` for what is given up, `sandbox_mounts` for the scratch
-folder, `sandbox_roles` for how a verdict is reached.
+loses root. `none` is the limits alone: it is never chosen unless asked for.
+See `sandbox_confine` for what is given up, `sandbox_roles` for how a verdict is
+reached.
 """
 
 import contextlib
@@ -27,45 +28,52 @@ import tempfile
 import threading
 
 from score_jax.grading import sandbox_confine
-from score_jax.grading import sandbox_mounts
-from score_jax.grading import sandbox_probe
 from score_jax.grading import sandbox_server
 
 Limits = sandbox_confine.Limits
 
-NAMES = ('landlock', 'bubblewrap')
-"""Those that `auto` chooses from, the strongest first."""
-
-WEAK = ('seccomp', 'none')
-"""Those that have to be asked for by name."""
+NAMES = ('landlock', 'bubblewrap', 'seccomp')
+"""The strongest first."""
 
 _EACH = ('no network, no other process, no signals; limits on time, memory, '
          'files, threads')
 _STOPS = {
-    'landlock': f'reads of Python alone; {_EACH}',
-    'bubblewrap': f'reads of Python alone; {_EACH}',
-    'seccomp': ('WARNING: does not protect files from being read: a program '
-                'reads each file of this user, keys and tests too, and, where '
-                'no mount namespace can be made, the memory of processes of '
-                f'this user; no writes; {_EACH}'),
-    'none': ('NO SANDBOX. WARNING: protects neither files, processes, memory, '
-             'network nor the disk, nor the next program: limits on time and '
-             'memory alone'),
+    'landlock': f'reads of Python alone, writes in a scratch folder; {_EACH}',
+    'bubblewrap': f'reads of Python alone, writes in a scratch folder; {_EACH}',
+    'seccomp': f'no writes, but READS OF ALL FILES of this user; {_EACH}',
+    'none': ('NO SANDBOX: limits on time, memory, files and processes alone; '
+             'network and files are open'),
 }
-_SCRATCH = {
-    True: f'writes in {sandbox_mounts.MAX_BYTES >> 20} MiB of memory',
-    False: 'no writes, as this machine permits no mount namespace',
-}
-_WAY_OUT = ('install pyseccomp and libseccomp2 (and bubblewrap, if the kernel '
-            'has no Landlock), or accept less with --config.grading.sandbox='
-            'seccomp (a program reads all files of this user) or, for programs '
-            'that you trust, --config.grading.sandbox=none')
+_WAY_OUT = ("install pyseccomp and libseccomp2 (and bubblewrap, if the kernel "
+            "has no Landlock), or run programs that you trust with "
+            "--config.grading.sandbox=none")
 _START_S = 120.0  # For imports, on a machine that does much else.
 _LAST_S = 5.0  # Beyond the limit of a program, for its end.
 
-# What a program can do in it, of what `sandbox_probe` tries; None: anything.
-_GETS_OUT = {'landlock': [], 'bubblewrap': [], 'seccomp': ['read', 'memory'],
+# What a program can do in it, of what `_PROBE` tries; None: it may do anything.
+_GETS_OUT = {'landlock': [], 'bubblewrap': [], 'seccomp': ['read'],
              'none': None}
+_PROBE = '''
+import os, socket
+
+def out(outside, secret):
+  found = []
+  def tries(what, function):
+    try:
+      function()
+      found.append(what)
+    except OSError:
+      pass
+  tries('network', socket.socket)
+  tries('write', lambda: open(outside, 'w'))
+  tries('empty', lambda: os.truncate(secret, 0))
+  tries('empty', lambda: os.open('/dev/null', os.O_RDONLY | os.O_TRUNC))
+  tries('read', lambda: open(secret).read())
+  tries('process', lambda: os.fork() or os._exit(0))
+  tries('signal', lambda: os.kill(os.getppid(), 0))
+  import colorsys  # Python's own files can be read.
+  return found
+'''
 _PROBE_LIMITS = Limits(10.0, 60.0, 2**30)
 
 _mine = threading.local()  # One server of each kind for a thread.
@@ -76,39 +84,33 @@ class Sandbox:
   """One that works here.
 
   Attributes:
-    name: one of `NAMES` or `WEAK`.
-    writes: a program has a scratch folder.
+    name: one of `NAMES`, or 'none'.
   """
 
   name: str
-  writes: bool = True
 
   def describe(self) -> str:
-    """Which it is and what it stops, or does not protect, in a line."""
-    scratch = f'{_SCRATCH[self.writes]}; ' if self.name in NAMES else ''
-    return f'{self.name} ({scratch}{_STOPS[self.name]})'
+    """Which it is and what it stops, in a line."""
+    return f'{self.name} ({_STOPS[self.name]})'
 
 
 def choose(name: str) -> Sandbox:
   """The sandbox of a name, after programs that try to get out of it.
 
   Args:
-    name: 'auto' for the strongest of `NAMES` that works; one of `NAMES` or
-      `WEAK`.
+    name: 'auto' for the strongest that works; one of `NAMES`; 'none'.
 
   Raises:
     ValueError: there is none of the name, or it does not work here.
   """
-  if name not in ('auto', *NAMES, *WEAK):
-    raise ValueError(f"config.grading.sandbox is {name!r}; give 'auto', "
-                     f'{", ".join(map(repr, NAMES))} or, with less protection, '
-                     f'{" or ".join(map(repr, WEAK))}')
+  if name not in ('auto', 'none', *NAMES):
+    raise ValueError(f"config.grading.sandbox is {name!r}; give 'auto', 'none' "
+                     f'or one of {", ".join(map(repr, NAMES))}')
   problems = []
   for candidate in NAMES if name == 'auto' else (name,):
     problem = _problem(candidate)
     if problem is None:
-      server = vars(_mine).get('servers', {}).get(candidate)
-      return Sandbox(candidate, server is None or server.writes)
+      return Sandbox(candidate)
     problems.append(f'{candidate}: {problem}')
   raise ValueError(
       f'no sandbox works here ({"; ".join(problems)}); {_WAY_OUT}')
@@ -149,14 +151,10 @@ def _problem(name):
     secret = pathlib.Path(folder, 'secret')
     secret.write_text('')
     secret.chmod(0o666)
-    arguments = (f'{os.path.join(folder, "new")!r}, {str(secret)!r}, '
-                 f'{name != "none"}')
-    allowed = _GETS_OUT[name]
-    test = f'found = list(out({arguments}))\n' + (
-        f'assert {{*found}} <= {{*{allowed}}}' if allowed is not None else '')
+    call = f'out({os.path.join(folder, "new")!r}, {str(secret)!r})'
+    test = f'found = {call}\nassert {_GETS_OUT[name]} in (None, found)'
     try:
-      verdict = run(name, {'tests': [test]}, sandbox_probe.PROGRAM,
-                    _PROBE_LIMITS)
+      verdict = run(name, {'tests': [test]}, _PROBE, _PROBE_LIMITS)
     except RuntimeError as error:
       return str(error)
   return None if verdict == 'passed' else f'a program in it {verdict}'
@@ -167,9 +165,6 @@ class _Server:
 
   def __init__(self, name):
     self._name = name
-    self.writes = True
-    if name == 'seccomp':  # Programs open what is in /proc.
-      sandbox_confine.hide_memory()
     self._pipe, theirs = socket.socketpair()
     with theirs:
       self._process = subprocess.Popen(
@@ -182,10 +177,9 @@ class _Server:
                   os.path.abspath(path) for path in sys.path),
               'PYTHONHASHSEED': '0', 'OPENBLAS_NUM_THREADS': '1'})
     try:
-      ready = self._receive(_START_S)
-      if ready['problem'] is not None:
-        raise RuntimeError(ready['problem'])
-      self.writes = ready['writes']
+      problem = self._receive(_START_S)['problem']
+      if problem is not None:
+        raise RuntimeError(problem)
     except BaseException:
       self.close()
       raise
@@ -233,21 +227,9 @@ def _wrap(name):
   paths = [*sandbox_confine.readable(), sys.prefix, sys.base_prefix,
            '/sbin/ldconfig',  # With which pyseccomp finds its library.
            str(package / 'score_jax')]
-  binds = [word for path in dict.fromkeys(paths) if not path.startswith('/dev/')
+  binds = [word for path in dict.fromkeys(paths)
            for word in ('--ro-bind', path, path)]
-  # Not /dev/urandom, which everybody may write to: Python asks the kernel.
-  binds += ['--dev-bind', '/dev/null', '/dev/null']
-  # Root would be root still under another number in a user namespace: it is
-  # given up after the mounts, by `sandbox_confine`. The server alone has these.
-  user = ['--uid', str(sandbox_confine.NOBODY), '--gid',
-          str(sandbox_confine.NOBODY), '--unshare-user']
-  rights = ['SYS_ADMIN']
-  if os.geteuid() == 0:
-    user, rights = [], [*rights, 'SETUID', 'SETGID', 'CHOWN', 'KILL',
-                        'DAC_OVERRIDE', 'DAC_READ_SEARCH']
-  return ['bwrap', '--die-with-parent', '--unshare-ipc', '--unshare-pid',
-          '--unshare-net', '--unshare-uts', '--unshare-cgroup-try', *user,
-          '--cap-drop', 'ALL',
-          *(word for right in rights for word in ('--cap-add', f'CAP_{right}')),
-          '--proc', '/proc', '--dir', '/dev/shm', '--dir', '/tmp', *binds,
-          '--remount-ro', '/', '--chdir', '/']
+  return ['bwrap', '--unshare-all', '--die-with-parent', '--uid',
+          str(sandbox_confine.NOBODY), '--gid', str(sandbox_confine.NOBODY),
+          '--tmpfs', '/tmp', '--proc', '/proc', *binds, '--dev', '/dev',
+          '--chdir', '/']

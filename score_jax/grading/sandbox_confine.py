@@ -5,7 +5,6 @@ order in which `confine` goes:
 
 limits: processor time, address space, size of a file, open files, processes.
 user: root becomes nobody, who can still read all; others stay who they are.
-  Capabilities, which a user has in a user namespace, are given up.
 Landlock: no file can be opened but those of Python (to read) and those in a
   scratch folder, in which no folder can be made, so that it is easily emptied.
 seccomp: system calls that are not in a list do not exist. What is missing from
@@ -108,23 +107,22 @@ def prepare(name: str) -> Callable[[str | None, Limits], None]:
     raise ValueError('the kernel has no Landlock, or not switched on')
   calls = None if name == 'none' else _filter(may_write=name != 'seccomp')
   parent = os.getpid()
-  hide_memory()
+  # Its memory is nobody's business, nor is that of its children.
+  _call(_libc.prctl, _PR_SET_DUMPABLE, 0)
 
   def confine(scratch, limits):
     os.setsid()
     _limit(limits, 0 if name == 'none' else None)
     rules = _rules(scratch) if name == 'landlock' else None
-    is_root = os.geteuid() == 0
-    if is_root:
+    if os.geteuid() == 0:
       _become_nobody()
-    _keep_capabilities(_CAP_DAC_READ_SEARCH if is_root else 0)
-    hide_memory()  # A change of the user undoes it.
-    call(_libc.prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    _call(_libc.prctl, _PR_SET_DUMPABLE, 0)
+    _call(_libc.prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # It died before that.
       os._exit(1)
-    call(_libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _call(_libc.prctl, _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if rules is not None:
-      call(_libc.syscall, _RESTRICT, rules, 0)
+      _call(_libc.syscall, _RESTRICT, rules, 0)
       os.close(rules)
     if calls is not None:
       calls.load()
@@ -134,23 +132,14 @@ def prepare(name: str) -> Callable[[str | None, Limits], None]:
 
 def _become_nobody():
   """Gives up root, but not to read: its Python may lie where only it can."""
-  call(_libc.prctl, _PR_SET_KEEPCAPS, 1)
+  _call(_libc.prctl, _PR_SET_KEEPCAPS, 1)
   os.setgroups([])
   os.setresgid(NOBODY, NOBODY, NOBODY)
   os.setresuid(NOBODY, NOBODY, NOBODY)
-
-
-def _keep_capabilities(kept):
-  """Gives up all others; a user has them in a user namespace."""
   # Twice (effective, permitted, inheritable): for capabilities 0 to 31 and on.
   header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
-  sets = (ctypes.c_uint32 * 6)(kept, kept)
-  call(_libc.capset, header, sets)
-
-
-def hide_memory():
-  """Close the memory of this process, and of its forks, to its own user."""
-  call(_libc.prctl, _PR_SET_DUMPABLE, 0)
+  sets = (ctypes.c_uint32 * 6)(_CAP_DAC_READ_SEARCH, _CAP_DAC_READ_SEARCH)
+  _call(_libc.capset, header, sets)
 
 
 def readable() -> list[str]:
@@ -193,7 +182,7 @@ def _rules(scratch):
   handled = (1 << _FILE_RIGHTS.get(abi, _NEWEST_FILE_RIGHTS)) - 1
   words = [handled] + [_NETWORK] * (abi >= 4) + [_SCOPES] * (abi >= 6)
   attributes = (ctypes.c_uint64 * len(words))(*words)
-  rules = call(_libc.syscall, _CREATE, attributes,
+  rules = _call(_libc.syscall, _CREATE, attributes,
                 ctypes.sizeof(attributes), 0)
   for path in readable():
     _allow(rules, path, _READ | _READ_DIR)
@@ -212,7 +201,7 @@ def _allow(rules, path, rights):
     # struct landlock_path_beneath_attr, which is packed: 8 and 4 bytes.
     beneath = rights.to_bytes(8, sys.byteorder) + file.to_bytes(
         4, sys.byteorder)
-    call(_libc.syscall, _ADD, rules, _PATH_BENEATH, beneath, 0)
+    _call(_libc.syscall, _ADD, rules, _PATH_BENEATH, beneath, 0)
   finally:
     os.close(file)
 
@@ -251,8 +240,8 @@ def _filter(may_write):
   return rules
 
 
-def call(function: Callable[..., int], *arguments: object) -> int:
-  """Call the system; an error becomes an OSError."""
+def _call(function, *arguments):
+  """Calls the system; an error becomes an OSError."""
   result = function(*arguments)
   if result < 0:
     number = ctypes.get_errno()

@@ -1,74 +1,32 @@
 """The two processes of one program: its tests, and the program itself.
 
 The tests are run as they stand. Names that they use and do not define stand
-for objects of the program, in the other process, see `sandbox_remote`. Which
-names those are hangs on the tests alone, see `names_in_tests`, nor can a
-program replace a function that the tests, or what the model went on from,
-bring along.
+for objects of the program, in the other process, see `sandbox_wire.Remote`.
+Which names those are hangs on the tests alone, so that a program cannot put
+its own `set`, `abs` or `math` into them, nor a function that the tests, or what
+the model went on from, bring along.
 """
 
-from collections.abc import Callable
+import ast
+import builtins
 import contextlib
-import copy
 import importlib
 import json
 import os
 import sys
 import types
-from typing import Any
 
-from score_jax.grading import names_in_tests
-from score_jax.grading import sandbox_remote
-from score_jax.grading import sandbox_rewrite
-from score_jax.grading import sandbox_streams
 from score_jax.grading import sandbox_wire
 
 PASSED = 7
 """Exit status of tests that all passed."""
 
 _MODULE = 'program'  # Not __main__: what it does as a script is not tested.
-
-
-def _operate(name, *operands):
-  return sandbox_remote.FUNCTIONS[name](*operands)
-
-
-def _exit(manager, error):
-  return bool(manager.__exit__(
-      error and type(error), error, None))  # No frames of the tests.
-
-
-def _make_class(name, bases, members, **named):
-  """A class statement of the tests on a class of the program."""
-  space = {key: _MEMBERS[kind](value) for key, (kind, value) in members.items()}
-  return types.new_class(name, bases, named, lambda held: held.update(space))
-
-
-def _method(function):
-  """A function of the tests, as one that binds to objects."""
-  return lambda *arguments, **named: function(*arguments, **named)
-
-
-_MEMBERS = {
-    'value': lambda value: value, 'method': _method,
-    'staticmethod': lambda value: staticmethod(_method(value)),
-    'classmethod': lambda value: classmethod(_method(value)),
-    'property': lambda value: property(
-        *(part if part is None else _method(part) for part in value)),
-}
-_OPERATIONS: dict[str, Callable[..., Any]] = {
+_OPERATIONS = {
     'call': lambda function, /, *rest, **named: function(*rest, **named),
-    'get': getattr, 'set': setattr, 'delattr': delattr, 'iter': iter,
-    'next': next, 'len': len, 'bool': bool, 'repr': repr, 'str': str,
-    'format': format, 'reversed': reversed, 'type': type,
-    'item': lambda held, key: held[key],
-    'setitem': lambda held, key, value: held.__setitem__(key, value),
-    'delitem': lambda held, key: held.__delitem__(key),
-    'contains': lambda held, value: value in held, 'operate': _operate,
-    'isinstance': isinstance, 'issubclass': issubclass,
-    'bases': lambda kind: kind.__bases__, 'copy': copy.copy,
-    'deepcopy': copy.deepcopy, 'enter': lambda held: held.__enter__(),
-    'exit': _exit, 'class': _make_class, 'super': super,
+    'get': getattr, 'set': setattr, 'iter': iter, 'next': next, 'len': len,
+    'bool': bool, 'item': lambda held, key: held[key], 'repr': repr,
+    'str': str,
 }
 
 
@@ -80,10 +38,8 @@ def run_program(fd: int):
   def run(text):
     exec(compile(text, f'<{_MODULE}>', 'exec'), vars(module))
 
-  peer = sandbox_wire.Peer(fd, _OPERATIONS | {
-      'run': run, 'name': lambda name: getattr(module, name)}, is_program=True)
-  sandbox_streams.connect_program(peer)
-  peer.serve()
+  sandbox_wire.Peer(fd, _OPERATIONS | {
+      'run': run, 'name': lambda name: getattr(module, name)}).serve()
 
 
 def run_tests(spec_fd: int, fd: int):
@@ -97,21 +53,20 @@ def run_tests(spec_fd: int, fd: int):
     spec, program = json.load(file)
   # All that the other side may ask for, of functions and iterators that it was
   # given. Not for their attributes: they lead to the tests.
-  operations = {'call': _call_back, 'iter': iter, 'next': next, 'len': len}
-  peer = sandbox_wire.Peer(fd, operations)
-  operations |= sandbox_streams.connect_tests(peer)
+  peer = sandbox_wire.Peer(
+      fd, {'call': _call_back, 'iter': iter, 'next': next, 'len': len})
+  peer.ask('run', program)
   try:
-    peer.ask('run', program)
     _test(spec, peer)
   except BaseException:  # pylint: disable=broad-except
     return
   os._exit(PASSED)
 
 
-def _call_back(function, /, *arguments, **named):
+def _call_back(function, /, *arguments):
   if not isinstance(function, types.FunctionType | types.BuiltinFunctionType):
     raise TypeError('no function of the tests')
-  return function(*arguments, **named)
+  return function(*arguments)
 
 
 def _test(spec, peer):
@@ -122,20 +77,57 @@ def _test(spec, peer):
   with contextlib.suppress(SyntaxError):  # It does not stand by itself.
     exec(compile(spec.get('prefix') or '', '<prefix>', 'exec'), space)
   space.pop(entry, None)
-  text = f'{setup}\n{tests}'
-  modules, names = names_in_tests.free_names(text, set(space), entry)
+  modules, names = _free_names(f'{setup}\n{tests}', set(space), entry)
   if not names:
     raise ValueError('what uses nothing of a program does not test it')
   space |= {name: importlib.import_module(name) for name in modules}
   space |= {name: peer.ask('name', name) for name in names}
-  # One object with two names is trusted as far as the lesser one.
-  shown, spelled = names_in_tests.classes(text, names)
-  for name in names:
-    sandbox_remote.grade(
-        space[name], sandbox_remote.NAME if name in shown else
-        sandbox_remote.WEAK_NAME if name in spelled else sandbox_remote.RESULT)
-  space |= sandbox_rewrite.helpers()
-  for part in setup, tests:
-    exec(sandbox_rewrite.rewrite(part, '<tests>'), space)
+  for text in setup, tests:
+    exec(compile(text, '<tests>', 'exec'), space)
   if 'test' in spec and entry and 'check' in space:
     space['check'](space[entry])
+
+
+def uses_program(text: str, entry: str | None) -> bool:
+  """Whether tests, with what runs before them, use anything of a program.
+
+  If not, every program fails them or, where `entry` names the function that is
+  tested, every one passes that has it.
+  """
+  _, names = _free_names(text, set(), None)
+  return bool(names - (set(dir(builtins)) - {entry} if entry else set()))
+
+
+def _free_names(
+    text: str, known: set[str], entry: str | None
+) -> tuple[set[str], set[str]]:
+  """Names that tests use and leave to others: modules, and of the program.
+
+  A builtin is the program's only if it is the one thing that is tested.
+  """
+  nodes = list(ast.walk(ast.parse(text)))
+  used = {node.id for node in nodes if isinstance(node, ast.Name)
+          and isinstance(node.ctx, ast.Load)}
+  called = {node.func.id for node in nodes if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)}
+  holders = {node.value.id for node in nodes if isinstance(node, ast.Attribute)
+             and isinstance(node.value, ast.Name)}
+  free = used - known - set().union(*map(_bound, nodes))
+  modules = (free & holders & sys.stdlib_module_names) - called - {entry}
+  builtin = free & set(dir(builtins))
+  wanted = free - modules - builtin | ({entry} if entry else set())
+  return modules, wanted or builtin & called
+
+
+def _bound(node: ast.AST) -> list[str]:
+  """Names that a piece of code defines."""
+  match node:
+    case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+      return [name]
+    case (ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name)
+          | ast.ClassDef(name=name) | ast.ExceptHandler(name=str(name))):
+      return [name]
+    case ast.Import(names=names) | ast.ImportFrom(names=names):
+      return [(alias.asname or alias.name).partition('.')[0]
+              for alias in names]
+  return []

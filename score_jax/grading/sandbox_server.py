@@ -22,12 +22,11 @@ import time
 from typing import NamedTuple
 
 from score_jax.grading import sandbox_confine
-from score_jax.grading import sandbox_mounts
 from score_jax.grading import sandbox_roles
 from score_jax.grading import sandbox_wire
 
 MAX_FILES = 64
-"""Of a program, by name; `sandbox_mounts` bounds those without one, too."""
+"""Of a program, in its scratch folder."""
 
 MAX_THREADS = 64
 """Of a program."""
@@ -61,21 +60,6 @@ def main(name: str, fd: int):
   pipe = socket.socket(fileno=os.dup(fd))  # The lowest that is free.
   os.close(fd)
   resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN, _MAX_OPEN))
-  # First: a process whose memory is hidden cannot make a user namespace.
-  scratch, proc = sandbox_mounts.make() if name != 'none' else (
-      tempfile.mkdtemp(prefix='score_jax_'), os.open('/proc', os.O_PATH))
-  try:
-    if name == 'none' and os.geteuid() == 0:
-      os.chown(scratch, sandbox_confine.NOBODY, sandbox_confine.NOBODY)
-    _serve(name, pipe, scratch, proc)
-  except OSError:  # The other side is gone.
-    return
-  finally:
-    if name == 'none':
-      shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _serve(name, pipe, scratch, proc):
   try:
     confine = sandbox_confine.prepare(name)
   except ValueError as error:
@@ -83,46 +67,46 @@ def _serve(name, pipe, scratch, proc):
     return
   for module in _WARM:
     importlib.import_module(module)
-  pipe.sendall(json.dumps(
-      {'problem': None, 'writes': scratch is not None}).encode())
-  while True:
-    message, fds, _, _ = socket.recv_fds(pipe, 4096, 1)
-    if not message:
-      return
-    limits = sandbox_confine.Limits(**json.loads(message))
-    verdict = _run(confine, limits, scratch, proc, fds[0], pipe)
-    pipe.sendall(json.dumps({'verdict': verdict}).encode())
-    # After the verdict, which it cannot delay, and before the next program.
-    _empty(scratch)
+  pipe.sendall(json.dumps({'problem': None}).encode())
+  root = tempfile.mkdtemp(prefix='score_jax_')
+  os.chmod(root, 0o711)  # Nobody is let through.
+  try:
+    while True:
+      message, fds, _, _ = socket.recv_fds(pipe, 4096, 1)
+      if not message:
+        return
+      limits = sandbox_confine.Limits(**json.loads(message))
+      verdict = _run(confine, limits, os.path.join(root, 'scratch'), fds[0],
+                     pipe)
+      pipe.sendall(json.dumps({'verdict': verdict}).encode())
+  except OSError:  # The other side is gone.
+    return
+  finally:
+    shutil.rmtree(root, ignore_errors=True)
 
 
-def _empty(scratch):
-  """Removes what a program left; an OSError, which ends this, if it cannot."""
-  for entry in os.scandir(scratch) if scratch else ():
-    if entry.is_dir(follow_symlinks=False):
-      shutil.rmtree(entry.path)
-    else:
-      os.unlink(entry.path)
-
-
-def _run(confine, limits, scratch, proc, spec_fd, pipe):
+def _run(confine, limits, scratch, spec_fd, pipe):
   """The verdict on one program; '' if it was not run for want of a sandbox."""
+  os.mkdir(scratch, 0o700)
+  if os.geteuid() == 0:
+    os.chown(scratch, sandbox_confine.NOBODY, sandbox_confine.NOBODY)
   one, other = socket.socketpair()
   ended, alive = os.pipe()  # The end of the tests closes it.
   tests = _fork(lambda: confine(None, limits), '/',
                 lambda spec, fd, alive: sandbox_roles.run_tests(spec, fd),
                 spec_fd, one.fileno(), alive)
-  program = _fork(lambda: confine(scratch, limits), scratch or '/',
+  program = _fork(lambda: confine(scratch, limits), scratch,
                   sandbox_roles.run_program, other.fileno())
   one.close()
   other.close()
   os.close(spec_fd)
   os.close(alive)
   try:
-    stopped = _wait(ended, limits.wall_s, program, scratch, proc, pipe)
+    stopped = _wait(ended, limits.wall_s, program, scratch, pipe)
   finally:
     os.close(ended)
     of_tests, of_program = _end(tests), _end(program)
+    shutil.rmtree(scratch, ignore_errors=True)
   return stopped or _verdict(of_tests, of_program, limits)
 
 
@@ -159,7 +143,7 @@ def _fork(confine, folder, role, *fds):
     os._exit(status)
 
 
-def _wait(ended, wall_s, program, scratch, proc, pipe):
+def _wait(ended, wall_s, program, scratch, pipe):
   """Waits for the end of the tests; a verdict if they are to be stopped."""
   deadline = time.monotonic() + wall_s
   poll = select.poll()
@@ -171,14 +155,13 @@ def _wait(ended, wall_s, program, scratch, proc, pipe):
       return ''
     if ready or time.monotonic() > deadline:  # Or nobody waits any more.
       return 'timeout'
-    if (scratch and len(os.listdir(scratch)) > MAX_FILES
-        or _threads(program, proc) > MAX_THREADS):
+    if (len(os.listdir(scratch)) > MAX_FILES
+        or _threads(program) > MAX_THREADS):
       return 'crashed'
 
 
-def _threads(pid, proc):
-  path = os.open(f'{pid}/stat', os.O_RDONLY, dir_fd=proc)
-  with open(path) as file:
+def _threads(pid):
+  with open(f'/proc/{pid}/stat') as file:
     return int(file.read().rpartition(')')[2].split()[17])
 
 

@@ -1,112 +1,158 @@
 """Calls between two processes of which one is not to be trusted.
 
 The tests of a program run in one process, the program in another. What goes
-between them is JSON: plain values by content, of the types of `sandbox_values`,
-and everything else as a number that stands for an object which stays where it
-is, see `sandbox_remote`. So the program never sees what is expected of it, and
-nothing that it sends can be more than data: not an object that equals
-everything, nor code.
-
-A message is [kind, its values, changes of shared values, shared values that are
-dropped, what streams have to say], see `Shared` and `sandbox_streams`.
+between them is JSON: plain values by content, of a list of types that is fixed
+here, and everything else as a number that stands for an object which stays
+where it is. So the program never sees what is expected of it, and nothing that
+it sends can be more than data: not an object that equals everything, nor code.
 """
 
 import builtins
 import collections
 from collections.abc import Callable
 from collections.abc import Mapping
-import functools
+import contextlib
+import datetime
+import decimal
+import fractions
 import json
 import os
-import threading
 from typing import Any
-
-from score_jax.grading import sandbox_errors as errors
-from score_jax.grading import sandbox_linked as linked
-from score_jax.grading import sandbox_values as values
-from score_jax.grading.sandbox_remote import RESULT
-from score_jax.grading.sandbox_remote import Remote
-from score_jax.grading.sandbox_remote import grade
 
 GONE = 3
 """Exit status of a process whose other side ended or does not keep to this."""
 
 _MAX_BYTES = 2**26  # Of a message.
 _HEADER_BYTES = 4
-_SMALL = 2**53  # Larger integers go as text.
-_RESULTS = ('call', 'get', 'item', 'next')  # Operations that return anything.
-_KINDS_OF_ERRORS = {
-    name: kind for name, kind in vars(builtins).items()
-    if isinstance(kind, type) and issubclass(kind, BaseException)}
-_TYPES = values.NAMES | _KINDS_OF_ERRORS | {
-    'object': object, 'type': type, 'NoneType': type(None)}
+_SMALL = 2**53  # Larger integers go as text, whose length Python does limit.
+
+# (type, value -> its parts, parts -> value). A value of a subclass goes as the
+# first type here that it is an instance of.
+_KINDS: tuple[tuple[type, Callable, Callable], ...] = (
+    (str, lambda x: [str.__str__(x)], lambda x: x[0]),
+    (bool, lambda x: [bool(x)], lambda x: x[0] is True),
+    (int, lambda x: [hex(x)], lambda x: int(x[0], 16)),
+    (float, lambda x: [float(x)], lambda x: float(x[0])),
+    (complex, lambda x: [x.real, x.imag], lambda x: complex(*x)),
+    (list, list, list),
+    (tuple, tuple, tuple),
+    (set, list, set),
+    (frozenset, list, frozenset),
+    (collections.OrderedDict, lambda x: list(x.items()),
+     collections.OrderedDict),
+    (collections.Counter, lambda x: list(x.items()),
+     lambda x: collections.Counter(dict(x))),
+    (dict, lambda x: list(x.items()), dict),
+    (collections.deque, list, collections.deque),
+    (bytes, list, bytes),
+    (bytearray, list, bytearray),
+    (range, lambda x: [x.start, x.stop, x.step], lambda x: range(*x)),
+    (fractions.Fraction, lambda x: [x.numerator, x.denominator],
+     lambda x: fractions.Fraction(*x)),
+    (decimal.Decimal, lambda x: [str(x)], lambda x: decimal.Decimal(x[0])),
+    (datetime.datetime, lambda x: [x.isoformat()],
+     lambda x: datetime.datetime.fromisoformat(x[0])),
+    (datetime.date, lambda x: [x.isoformat()],
+     lambda x: datetime.date.fromisoformat(x[0])),
+    (datetime.time, lambda x: [x.isoformat()],
+     lambda x: datetime.time.fromisoformat(x[0])),
+    (datetime.timedelta, lambda x: [x.days, x.seconds, x.microseconds],
+     lambda x: datetime.timedelta(*x)),
+)
+_PARTS = {kind: (kind.__name__, parts) for kind, parts, _ in _KINDS}
+_MAKE = {kind.__name__: make for kind, _, make in _KINDS}
+_TYPES = {kind.__name__: kind for kind, _, _ in _KINDS}
+
+
+class Remote:
+  """An object of the other process.
+
+  It equals itself and nothing else, whatever the other process says; what is in
+  it is found by going through it.
+  """
+
+  __slots__ = ('_peer', '_number')
+
+  def __init__(self, peer: 'Peer', number: int):
+    object.__setattr__(self, '_peer', peer)
+    object.__setattr__(self, '_number', number)
+
+  def __call__(self, /, *arguments, **named):
+    return self._peer.ask('call', self, *arguments, **named)
+
+  def __getattr__(self, name):
+    if name.startswith('__'):  # Hooks, for which `copy` and others look.
+      raise AttributeError(name)
+    return self._peer.ask('get', self, name)
+
+  def __setattr__(self, name, value):
+    self._peer.ask('set', self, name, value)
+
+  def __iter__(self):
+    return self._peer.ask('iter', self)
+
+  def __next__(self):
+    return self._peer.ask('next', self)
+
+  def __len__(self):
+    return self._peer.ask('len', self)
+
+  def __bool__(self):
+    return self._peer.ask('bool', self)
+
+  def __getitem__(self, key):
+    return self._peer.ask('item', self, key)
+
+  def __repr__(self):
+    return self._peer.ask('repr', self)
+
+  def __str__(self):
+    return self._peer.ask('str', self)
+
+  def __eq__(self, other):
+    return type(other) is Remote and self._number == other._number
+
+  def __hash__(self):
+    return hash(self._number)
 
 
 class Peer:
   """One end of the pipe."""
 
-  def __init__(self, fd: int, operations: Mapping[str, Callable],
-               is_program: bool = False):
-    """Take the end.
+  def __init__(self, fd: int, operations: Mapping[str, Callable]):
+    """Takes the end.
 
     Args:
       fd: an open stream socket.
       operations: what the other side may ask for.
-      is_program: whether this is the process of the program.
     """
-    self.error_classes = {}  # Of the program, by number.
-    self.is_decoding = False
-    self.outgoing = dict  # What is sent with each message,
-    self.incoming = lambda extra: None  # and what is done with it.
     self._fd = fd
     self._operations = operations
-    self._is_program = is_program
     self._lent = []  # Objects that the other side knows by number.
     self._numbers = {}  # Of their ids: one object has one number.
-    self._objects = {}  # Of the other side, by number.
-    self._mentioned = []  # Objects of the other side in the last message.
-    self._linked = {}  # Classes of the other side, by number.
-    self._shared = values.Shared(int(is_program))
-    self._thread = threading.get_ident()
 
   def ask(self, operation: str, /, *arguments, **named) -> Any:
-    """Return what the other side answers; raise what it raised.
-
-    Raises:
-      RuntimeError: in another thread than the first.
-    """
-    if threading.get_ident() != self._thread:
-      raise RuntimeError('only the main thread may ask the other process')
-    self._send(['ask', operation, self._encode(arguments), self._encode(named)])
+    """What the other side answers; raises what it raised, by name."""
+    self._send([operation, self._encode(arguments), self._encode(named)])
     while True:
-      message = self._receive()
-      if message[0] == 'is':
-        if operation in _RESULTS:
-          for value in self._mentioned:
-            if value is not message[1]:
-              grade(value, RESULT)
-        return message[1]
-      if message[0] == 'raise':
-        raise errors.of_call(operation, message[1])
-      self._answer(message)
+      kind, *rest = self._receive()
+      if kind == 'is':
+        return rest[0]
+      if kind == 'raise':
+        raise _exception(operation, *rest)
+      self._answer(kind, *rest)
 
   def serve(self):
-    """Answer until the other side ends; then end this process."""
+    """Answers until the other side ends; then so does this process."""
     while True:
-      message = self._receive()
-      if message[0] != 'ask':
-        os._exit(GONE)
-      self._answer(message)
+      self._answer(*self._receive())
 
-  def _answer(self, message):
-    _, operation, arguments, named = message
-    message.clear()  # Shared values that nothing has any more are dropped.
+  def _answer(self, operation, arguments, named):
     try:
       value = self._operations[operation](*arguments, **named)
       answer = ['is', self._encode(value)]
-    except BaseException as error:  # pylint: disable=broad-except
-      answer = ['raise', self._encode_error(_without_frames(error))]
-    value = arguments = named = None
+    except Exception as error:  # pylint: disable=broad-except
+      answer = ['raise', type(error).__name__, str(error)]
     self._send(answer)
 
   def _encode(self, value):
@@ -114,152 +160,33 @@ class Peer:
       return value
     if type(value) is int and -_SMALL < value < _SMALL:
       return value
-    if type(value) is Remote or hasattr(type(value), '_is_linked'):
-      return ['yours', object.__getattribute__(value, '_number')]
-    if issubclass(type(value), type):
-      return self._encode_class(value)
-    if issubclass(type(value), BaseException):
-      return self._encode_error(value)
-    value = values.plain(value)
-    kind = values.kind_of(value)
-    if kind is None or type(value) is not kind and not self._is_plain(kind):
-      return ['mine', self._lend(value), _hash(value)]
-    if type(value) is not kind and kind in values.LINKED:
-      if self._is_program:
-        return ['linked', self._lend(value), self._describe(type(value), kind),
-                self._encode_plain(value, kind)]
-      if hasattr(value, '_fields'):
-        return ['named tuple', type(value).__name__, list(value._fields),
-                self._encode_plain(value, kind)]
-    return self._encode_plain(value, kind)
-
-  def _is_plain(self, kind):
-    """Whether subclasses of a type go by content."""
-    return kind in values.FIXED or kind in values.LINKED
-
-  def _encode_plain(self, value, kind):
-    if kind in values.FIXED:
-      return [kind.__name__, *map(self._encode, values.FIXED[kind][0](value))]
-    number = self._shared.number(value)
-    if number is not None:
-      return ['shared', number]
-    number = self._shared.add(value, kind)
-    parts = values.CHANGING[kind][0](value)
-    return [kind.__name__, number, [self._encode(part) for part in parts]]
-
-  def _encode_class(self, value):
-    if _TYPES.get(value.__name__) is value:
+    if isinstance(value, Remote):
+      return ['yours', value._number]
+    if isinstance(value, type) and _TYPES.get(value.__name__) is value:
       return ['type', value.__name__]
-    if issubclass(value, BaseException):
-      number = vars(value).get('_class_number')
-      if number is not None:
-        return ['yours', number]
-      return ['error class', errors.describe_class(
-          value, self._lend if self._is_program else None)]
-    return ['mine', self._lend(value), _hash(value)]
-
-  def _encode_error(self, error):
-    number = vars(error).get('_number', -1)
-    if isinstance(number, int) and number >= 0 and not self._is_program:
-      return ['yours', number]
-    described = errors.describe_class(
-        type(error), self._lend if self._is_program else None)
-    is_own = self._is_program and described[0] != 'builtin'
-    try:
-      arguments, text = tuple(error.args), str(error)
-    except Exception:  # pylint: disable=broad-except
-      arguments, text = (), ''
-    return ['error', described, self._encode(arguments), text,
-            self._lend(error) if is_own else None]
-
-  def _lend(self, value):
+    value = _plain(value)
+    for base in type(value).__mro__:
+      if base in _PARTS:
+        name, parts = _PARTS[base]
+        return [name, [self._encode(part) for part in parts(value)]]
     number = self._numbers.setdefault(id(value), len(self._lent))
     if number == len(self._lent):
       self._lent.append(value)
-    return number
-
-  def _describe(self, kind, base):
-    """A subclass of a plain type: number, name, what it overrides."""
-    changed = sorted(
-        name for name in dir(kind)
-        if getattr(kind, name, None) is not getattr(base, name, None)
-        and (name in linked.OVERRIDDEN or not name.startswith('__')
-             and hasattr(base, name)))
-    return [self._lend(kind), kind.__name__, base.__name__, changed]
+    return ['mine', number]
 
   def _decode(self, message):
     if not isinstance(message, list):
       return message
-    kind, *rest = message
+    kind, content = message
     if kind == 'yours':
-      return self._lent[rest[0]]
+      return self._lent[content]
     if kind == 'mine':
-      found = self._object(
-          int(rest[0]), lambda number: Remote(self, number, None))
-      if type(found) is Remote:
-        object.__setattr__(found, '_hash', rest[1])
-      return found
+      return Remote(self, int(content))
     if kind == 'type':
-      return _TYPES[rest[0]]
-    if kind == 'shared':
-      return self._shared.value(rest[0])
-    if kind == 'error class':
-      return errors.find_class(self, rest[0])
-    if kind == 'error':
-      return self._decode_error(*rest)
-    if kind == 'linked':
-      return self._decode_linked(*rest)
-    if kind == 'named tuple':
-      return _named_tuple(str(rest[0]), tuple(map(str, rest[1])))._make(
-          self._decode(rest[2]))
-    return self._decode_plain(_TYPES[kind], rest)
-
-  def _object(self, number, make):
-    if number not in self._objects:
-      self._objects[number] = make(number)
-    self._mentioned.append(self._objects[number])
-    return self._objects[number]
-
-  def _decode_plain(self, kind, rest, make=None):
-    if kind in values.FIXED:
-      return values.FIXED[kind][1]([self._decode(part) for part in rest])
-    number, parts = rest
-    value = (make or values.CHANGING[kind][1])(parts)
-    self._shared.add(value, kind, number)  # First: it may be in itself.
-    self._shared.update(number, [self._decode(part) for part in parts])
-    return value
-
-  def _decode_linked(self, number, described, content):
-    class_number, name, base, overridden = described
-    base = values.NAMES[base]
-    if base not in values.LINKED or self._is_program:
-      raise TypeError('no type that has subclasses here')
-    if class_number not in self._linked:
-      self._linked[class_number] = linked.make_class(
-          self, str(name), base, overridden)
-    kind = self._linked[class_number]
-    if content[0] == 'shared':
-      self._mentioned.append(self._shared.value(content[1]))
-      return self._mentioned[-1]
-    if base in values.FIXED:
-      return self._object(number, lambda number: linked.make(
-          kind, base, number, [self._decode_plain(base, content[1:])]))
-    known = self._objects.get(number)  # Shared anew, if it was dropped.
-    value = self._decode_plain(
-        base, content[1:], lambda parts: known if known is not None else
-        linked.make(kind, base, number, [(), parts[0]]
-                    if base is collections.deque else []))
-    return self._object(number, lambda number: value)
-
-  def _decode_error(self, described, arguments, text, number):
-    def make(number=None):
-      return errors.make(self, errors.find_class(self, described), number,
-                         self._decode(arguments), str(text))
-    return make() if number is None else self._object(int(number), make)
+      return _TYPES[content]
+    return _MAKE[kind]([self._decode(part) for part in content])
 
   def _send(self, message):
-    changes = self._changes()
-    message = [message, changes, self._shared.unused(), self.outgoing()]
     data = json.dumps(message).encode()
     data = len(data).to_bytes(_HEADER_BYTES, 'big') + data
     try:
@@ -268,39 +195,16 @@ class Peer:
     except OSError:
       os._exit(GONE)
 
-  def _changes(self):
-    """Changes of shared values; what is new in them is shared on the way."""
-    found = []
-    while changed := self._shared.changes():
-      found += [[number, [self._encode(part) for part in parts]]
-                for number, parts in changed]
-    return found
-
   def _receive(self):
     """A message with its values decoded; anything amiss ends this process."""
     try:
       size = int.from_bytes(self._read(_HEADER_BYTES), 'big')
       if size > _MAX_BYTES:
         os._exit(GONE)
-      message, changes, dropped, extra = json.loads(self._read(size))
-      self.is_decoding = True
-      self._mentioned = []
-      kind, *rest = message
-      if kind == 'ask':
-        operation, *rest = rest
-        found = [kind, str(operation), *map(self._decode, rest)]
-      else:
-        found = [kind, *map(self._decode, rest)]
-        if kind not in ('is', 'raise') or len(found) != 2 or (
-            kind == 'raise' and not isinstance(found[1], BaseException)):
-          raise ValueError('no message')
-      for number, parts in changes:
-        self._shared.update(number, list(map(self._decode, parts)))
-      for number in dropped:
-        self._shared.drop(number)
-      self.is_decoding = False
-      self.incoming(extra)
-      return found
+      kind, *rest = json.loads(self._read(size))
+      if kind == 'raise':
+        return kind, *map(str, rest)
+      return kind, *map(self._decode, rest)
     except Exception:  # pylint: disable=broad-except
       os._exit(GONE)
 
@@ -314,24 +218,18 @@ class Peer:
     return data
 
 
-def _hash(value):
-  try:
-    return hash(value)
-  except Exception:  # pylint: disable=broad-except
-    return None
+def _plain(value):
+  """A number of numpy as one of Python."""
+  is_scalar = type(value).__module__ == 'numpy' and not getattr(
+      value, 'shape', True)
+  return value.item() if is_scalar else value
 
 
-def _without_frames(error):
-  """An exception without its frames, which hold arguments of calls."""
-  part = error
-  for _ in range(10):
-    part.__traceback__ = None
-    part = part.__context__
-    if part is None:
-      break
-  return error
-
-
-@functools.lru_cache
-def _named_tuple(name, fields):
-  return collections.namedtuple(name, fields)
+def _exception(operation, name='', text='', *_):
+  """The exception of a name; only `next` may end an iteration."""
+  kind = getattr(builtins, name, None)
+  if (isinstance(kind, type) and issubclass(kind, Exception)
+      and (operation == 'next' or not issubclass(kind, StopIteration))):
+    with contextlib.suppress(TypeError):  # Of those that want more than text.
+      return kind(text)
+  return RuntimeError(f'{name}: {text}')

@@ -13,8 +13,8 @@ or programs to write, with tests of which all have to pass:
 and may have an `id`, and `tags` by which results are told apart, such as
 {"level": "easy"}; programs also a `setup`, which runs before the tests, and the
 `entry_point`, the function that is tested. Tests that use nothing of a program
-are refused, and so is an `entry_point` that no test uses. Rows of train.jsonl
-whose problem is also in another file are left out.
+are refused. Rows of train.jsonl whose problem is also in another file are left
+out.
 """
 
 from collections.abc import Callable
