@@ -1,13 +1,18 @@
-"""The noise of both baselines of Stage II: exactly, and of a run's own policy.
+"""Compare the gradient noise of baselines: exactly, and of a run's policy.
 
     python -m score_jax.baseline_variance
     python -m score_jax.baseline_variance --run=WORKDIR --at=stage1
 
-Both have one expected gradient (`rl.rewards.factored`). Without a run it is
-that of a policy so small that all of its rollouts can be counted: a first
-attempt that is right or wrong, and a second that is, given the first. With a
-run it is estimated from batches of its own training problems, without the KL,
-whose gradient is the same for both.
+Two pairs of settings that have one expected gradient and differ in variance:
+
+    baseline      'shaped' or 'factored': of the rewards (`rl.rewards`)
+    kl_baseline   'none' or 'leave_one_out': of the KL to go (`rl.objective`)
+
+Without a run the policies are so small that all their rollouts are enumerated:
+for the rewards, a first attempt that is right or wrong, and a second that is,
+given the first; for the KL, an attempt of at most three tokens. With a run
+the variances are estimated from batches of its own training problems: of the
+rewards' part of the gradient without the KL, and of the KL's part alone.
 """
 
 import contextlib
@@ -34,10 +39,14 @@ from score_jax import types
 from score_jax import update
 from score_jax.models import decoder
 from score_jax.rl import advantages
+from score_jax.rl import logprobs
+from score_jax.rl import objective
 from score_jax.rl import rewards
 
 _ALPHAS = (0.0, 1.0, 10.0)
 _SAMPLES = (2, 4)
+_IDS, _STOP, _LONGEST = 3, 0, 3  # Of the attempts that are enumerated.
+KL_BASELINES = ('none', 'leave_one_out')
 
 
 class Gradient(NamedTuple):
@@ -97,8 +106,136 @@ def table() -> str:
   return '\n'.join(lines)
 
 
+class _Attempts(NamedTuple):
+  """All attempts that can be sampled, and their derivatives; N of T tokens.
+
+  Attributes:
+    stats: of every token; [N, T].
+    alive_NT: int32, 1 for a token of the attempt, 0 behind its stop token.
+    chance_N: probability of each attempt.
+    slope_NTP: of log pi(token), by the parameters.
+    kl_slope_NTP: of the exact KL at the token.
+  """
+
+  stats: logprobs.TokenStatistics
+  alive_NT: np.ndarray
+  chance_N: np.ndarray
+  slope_NTP: np.ndarray
+  kl_slope_NTP: np.ndarray
+
+
+def _enumerated(scores: dict, ref_scores: dict) -> _Attempts:
+  """Enumerate the attempts of a policy with one set of logits a prefix.
+
+  Args:
+    scores: by prefix (a tuple of ids without the stop id), float64 [IDS].
+    ref_scores: of the reference.
+  """
+  columns = {prefix: n for n, prefix in enumerate(scores)}
+  softmax = lambda x: np.exp(x) / np.exp(x).sum()
+  found = []
+
+  def extend(prefix, tokens):
+    if len(prefix) == _LONGEST or (tokens and tokens[-1][0] == _STOP):
+      found.append(tokens)
+      return
+    for token in range(_IDS):
+      extend((*prefix, token), [*tokens, (token, prefix)])
+
+  extend((), [])
+  shape = len(found), _LONGEST
+  logp, ref_logp, kl, alive = (np.zeros(shape) for _ in range(4))
+  slope, kl_slope = (np.zeros((*shape, len(columns), _IDS)) for _ in range(2))
+  for n, tokens in enumerate(found):
+    for t, (token, prefix) in enumerate(tokens):
+      p, q = softmax(scores[prefix]), softmax(ref_scores[prefix])
+      ratio = np.log(p / q)
+      logp[n, t], ref_logp[n, t] = np.log(p[token]), np.log(q[token])
+      kl[n, t], alive[n, t] = p @ ratio, 1
+      slope[n, t, columns[prefix]] = np.eye(_IDS)[token] - p
+      kl_slope[n, t, columns[prefix]] = p * (ratio - kl[n, t])
+  flat = lambda x: x.reshape(*shape, -1)
+  return _Attempts(
+      logprobs.TokenStatistics(logp, np.zeros(shape), ref_logp, kl),
+      alive.astype(np.int32), np.exp(logp.sum(axis=1)), flat(slope),
+      flat(kl_slope))
+
+
+def small_policy(seed: int, spread: float) -> dict:
+  """Draw logits of a policy whose attempts have at most three tokens.
+
+  Args:
+    seed: of the draw.
+    spread: standard deviation of the logits.
+
+  Returns:
+    float64 [3] by prefix; id 0 ends an attempt.
+  """
+  rng = np.random.default_rng(seed)
+  prefixes = [prefix for length in range(_LONGEST) for prefix in
+              itertools.product(range(1, _IDS), repeat=length)]
+  return {prefix: rng.normal(size=_IDS) * spread for prefix in prefixes}
+
+
+def kl_exactly(
+    scores: dict, ref_scores: dict, samples: int, kl_baseline: str,
+    kl: str = 'exact'
+) -> Gradient:
+  """Return the estimated gradient of a problem's KL, over all that is sampled.
+
+  It is that of `objective.fused_loss`, in float64.
+
+  Args:
+    scores: of the policy, see `small_policy`; what is differentiated.
+    ref_scores: of the reference.
+    samples: G.
+    kl_baseline: 'none' or 'leave_one_out'.
+    kl: 'exact' or 'k2'.
+  """
+  with jax.enable_x64(True):
+    every = _enumerated(scores, ref_scores)
+    groups = np.array(list(itertools.product(
+        range(len(every.chance_N)), repeat=samples)))
+    rows = groups.ravel()
+    stats = jax.tree.map(lambda x: jnp.asarray(x[rows]), every.stats)
+
+    def loss(stats):
+      return objective.fused_loss(
+          stats, jnp.asarray(every.alive_NT[rows]), jnp.zeros((len(rows), 1)),
+          (1.0,), jnp.full((1,), samples, float), kl=kl,
+          group=1 if kl_baseline == 'none' else samples)[0]
+
+    d_stats = jax.device_get(jax.jit(jax.grad(loss))(stats))
+  of_rows = (np.einsum('nt,ntp->np', d_stats.logp, every.slope_NTP[rows])
+             + np.einsum('nt,ntp->np', d_stats.kl, every.kl_slope_NTP[rows]))
+  gradient_MP = of_rows.reshape(*groups.shape, -1).sum(axis=1)
+  chance_M = every.chance_N[groups].prod(axis=1)
+  mean = chance_M @ gradient_MP
+  return Gradient(mean, float(chance_M @ ((gradient_MP - mean)**2).sum(axis=1)))
+
+
+def kl_table() -> str:
+  """Return the table of the KL's baselines, in Markdown."""
+  lines = ['| KL | G | expected gradients differ by | variance, none '
+           '| leave_one_out | ratio |', '|---|---|---|---|---|---|']
+  scores, ref_scores = small_policy(0, 1.0), small_policy(1, 1.0)
+  for kl, samples in itertools.product(('exact', 'k2'), _SAMPLES):
+    none, others = (
+        kl_exactly(scores, ref_scores, samples, kl_baseline, kl)
+        for kl_baseline in KL_BASELINES)
+    differ = np.abs(none.mean - others.mean).max()
+    lines.append(
+        f'| {kl} | {samples} | {differ:.1e} | {none.variance:.4f} | '
+        f'{others.variance:.4f} | {none.variance / others.variance:.3f} |')
+  return '\n'.join(lines)
+
+
 def of_run(run: run_lib.Run, at: str, batches: int) -> dict[str, Gradient]:
   """Of a run's Stage II at the weights of a stage, by baseline.
+
+  Returns:
+    By name: 'shaped' and 'factored', of the rewards' part of the gradient; 'KL,
+    none' and 'KL, leave_one_out', of the KL's part with the KL weight.
 
   Raises:
     ValueError: there are no such weights.
@@ -110,31 +247,44 @@ def of_run(run: run_lib.Run, at: str, batches: int) -> dict[str, Gradient]:
   config, rollout = run.config, run.config.rollout
   params = run.start(found.params) if at == 'base' else found.params
   policy = decoder.policy(config.model, base.params, params)
+  stages = {name: dataclasses.replace(config.stage2, method='stage2',
+                                      baseline=name)
+            for name in ('shaped', 'factored')}
   credits = {
-      name: train.credit_program(
-          train.stage_credit(config, dataclasses.replace(
-              config.stage2, method='stage2', baseline=name)),
-          rollout.samples, run.mesh)
-      for name in ('shaped', 'factored')}
+      name: train.credit_program(stage, train.stage_credit(config, stage),
+                                 rollout.samples, run.mesh)
+      for name, stage in stages.items()}
   asked = run.actor.conversation
-  gradient = _gradient_program(run, len(asked.attempt_tokens))
+  attempts = len(asked.attempt_tokens)
+  gradient = _gradient_program(run, config.stage2, rewards.none(attempts))
+  of_kl = {
+      f'KL, {name}': _gradient_program(
+          run, dataclasses.replace(config.stage2, kl_baseline=name),
+          train.stage_credit(config, config.stage2))
+      for name in KL_BASELINES}
   problems = run.problems('train')
   key = keys.purpose_key(config.seed, 'baseline_variance')
-  vectors = {name: [] for name in credits}
+  vectors = {name: [] for name in (*credits, *of_kl)}
   for step in range(batches):
     chosen = train.indices(run, 'stage2', len(problems), step, rollout.prompts)
     graded = train.attempts(run, policy, [problems[i] for i in chosen], key,
                             step, asked)
     sampled = graded.rollout
+    batch = lambda advantages_BA, attempt_BS, sampled=sampled: types.TrainBatch(
+        sampled.tokens_BS, sampled.valid_BS, attempt_BS, sampled.logp_BS,
+        advantages_BA, sampled.layout)
     for name, credit_fn in credits.items():
-      advantages_BA, _ = credit_fn(graded.grades_BA)
-      vectors[name].append(gradient(params, base.params, types.TrainBatch(
-          sampled.tokens_BS, sampled.valid_BS, sampled.attempt_BS,
-          sampled.logp_BS, advantages_BA, sampled.layout)))
+      advantages_BA, attempt_BS, _ = credit_fn(
+          graded.grades_BA, sampled.truncated_BA, sampled.attempt_BS)
+      vectors[name].append(gradient(
+          params, base.params, batch(advantages_BA, attempt_BS)))
+    for name, program in of_kl.items():
+      vectors[name].append(program(params, base.params, batch(
+          jnp.zeros_like(advantages_BA), attempt_BS)))
   return {name: _measured(np.array(found)) for name, found in vectors.items()}
 
 
-def _gradient_program(run, attempts):
+def _gradient_program(run, stage, credit):
   """(parameters, reference, batch) -> the update's gradient, as a vector."""
   config = run.config
   keep = optax.GradientTransformation(
@@ -144,8 +294,9 @@ def _gradient_program(run, attempts):
   def program(params, reference, batch):
     state, _ = update.rl_update(
         update.init_state(keep, params), reference, batch, model=config.model,
-        stage=config.stage2, credit=rewards.none(attempts), optimizer=keep,
-        temperature=config.rollout.temperature, head_chunk=config.head_chunk)
+        stage=stage, credit=credit, optimizer=keep,
+        temperature=config.rollout.temperature, head_chunk=config.head_chunk,
+        samples=config.rollout.samples)
     return jnp.concatenate(
         [x.ravel() for x in jax.tree.leaves(state.opt_state)])
 
@@ -164,10 +315,10 @@ def _define():
 
 
 def main():
-  """Prints the table, or the two variances of a run."""
+  """Prints the tables, or the variances of a run."""
   given = flags.FLAGS
   if not given.run:
-    print(table(), flush=True)
+    print(table(), kl_table(), sep='\n\n', flush=True)
     return
   if given.batches < 2:
     raise ValueError(f'--batches={given.batches}; a variance needs 2 or more')

@@ -239,6 +239,11 @@ class StageConfig:
   # What leave-one-out is taken of: 'shaped' rewards, or 'factored': of what an
   # attempt can still change. One expected gradient, less variance.
   baseline: str = 'shaped'
+  # Attempts that ran out of tokens: their reward is 'as_graded' or 'zero', or
+  # they are 'masked': nothing is learned from their tokens.
+  truncated: str = 'as_graded'
+  # The bonus of an attempt after a truncated one: 'paid', or 'unpaid'.
+  truncated_bonus: str = 'paid'
   # Share of a step's problems whose first attempts the frozen base draws.
   offline: float = 0.0
   attempts: int = 0  # The first so many of all; 0: all.
@@ -246,6 +251,9 @@ class StageConfig:
   rounds: int = 1  # Cross-entropy: of sampling, then learning (paper: 3).
   kl: str = 'exact'  # 'exact' over the vocabulary, or 'k2'.
   kl_credit: str = 'sequence'  # 'sequence' KL as in Eq. 2, or 'token'.
+  # Baseline of the KL of later tokens ('sequence' credit): that of the other
+  # samples ('leave_one_out'), or 'none'. One expected gradient; less variance.
+  kl_baseline: str = 'leave_one_out'
   normalisation: str = 'sequence'  # Sum over tokens, or mean per 'token'.
   optimizer: OptimizerConfig = OptimizerConfig()
   checkpoint: str = ''  # Stage I only: take its weights from this folder.
@@ -652,6 +660,8 @@ def _check_stage(name, config):
   _one_of(f'{where}.baseline', stage.baseline, ('shaped', 'factored'))
   _one_of(f'{where}.kl', stage.kl, ('exact', 'k2'))
   _one_of(f'{where}.kl_credit', stage.kl_credit, ('sequence', 'token'))
+  _one_of(f'{where}.kl_baseline', stage.kl_baseline,
+          ('leave_one_out', 'none'))
   _one_of(f'{where}.normalisation', stage.normalisation, ('sequence', 'token'))
   for field in ('alpha', 'beta1', 'beta2'):
     _at_least(f'{where}.{field}', getattr(stage, field), 0)
@@ -661,6 +671,7 @@ def _check_stage(name, config):
            f'{where}.gamma is {stage.gamma}, but the method {stage.method!r} '
            'has no returns; leave it at 0')
   _check_offline(where, stage, config)
+  _check_truncated(where, stage)
   _require(not stage.attempts or 2 <= stage.attempts <= attempts,
            f'{where}.attempts is {stage.attempts}; it must be 0, for all, or '
            f'2 to {attempts}, as config.rollout.attempt_tokens has')
@@ -682,6 +693,7 @@ def _check_stage(name, config):
            f'config.rollout.attempt_tokens has {attempts}')
   _check_accumulation(where, rollout.prompts * rollout.samples,
                       stage.micro_batches)
+  _check_kl_baseline(where, stage, rollout)
   _check_optimizer(f'{where}.optimizer', stage.optimizer)
 
 
@@ -725,6 +737,22 @@ def _check_offline(where, stage, config):
   _require('reference' not in config.memory.offload,
            f'{where}.offline is {stage.offline}: the reference samples, so it '
            'cannot lie on the host; leave it out of config.memory.offload')
+
+
+def _check_truncated(where, stage):
+  """ValueError unless the treatment of truncated attempts has an effect."""
+  _one_of(f'{where}.truncated', stage.truncated,
+          ('as_graded', 'zero', 'masked'))
+  _one_of(f'{where}.truncated_bonus', stage.truncated_bonus,
+          ('paid', 'unpaid'))
+  _require(stage.truncated == 'as_graded' or stage.method in RL_METHODS,
+           f'{where}.truncated is {stage.truncated!r}, but the method '
+           f"{stage.method!r} learns from right attempts alone; leave it at "
+           "'as_graded'")
+  _require(stage.truncated_bonus == 'paid'
+           or stage.method in ('stage2', 'progress'),
+           f'{where}.truncated_bonus is {stage.truncated_bonus!r}, but the '
+           f"method {stage.method!r} has no bonus; leave it at 'paid'")
 
 
 def _check_evaluation(grading, evaluation):
@@ -818,6 +846,20 @@ def _check_accumulation(where, rows, micro_batches):
   _require(rows % micro_batches == 0,
            f'{rows} rows a step are not divisible by {where}.micro_batches '
            f'{micro_batches}')
+
+
+def _check_kl_baseline(where, stage, rollout):
+  """ValueError unless a micro-batch has other samples to compare with."""
+  rows = rollout.prompts * rollout.samples // stage.micro_batches
+  has_kl = stage.beta1 or stage.method == 'stage1' and stage.beta2
+  needed = (stage.kl_baseline != 'none' and stage.kl_credit == 'sequence'
+            and stage.method in RL_METHODS and stage.steps and has_kl)
+  _require(
+      not needed or math.gcd(rollout.samples, rows) > 1,
+      f'{where}.kl_baseline is {stage.kl_baseline!r}, but a micro-batch of '
+      f'{rows} rows ({where}.micro_batches {stage.micro_batches}) of '
+      f'{rollout.samples} samples a problem holds no two of each; lower '
+      f"{where}.micro_batches, or set {where}.kl_baseline to 'none'")
 
 
 def _check_lora_reference(lora, memory):

@@ -36,6 +36,7 @@ from score_jax.rl import examples
 from score_jax.run import Run
 
 _PARTS = ('tokens', 'valid', 'attempt')
+_COUNTS = metrics.count_names(2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,7 @@ def train_stage(
         *(sharding.put_rows(x, run.mesh)
           for x in (*arrays, logp_BS, second_BA)), layout)
     state, measured = step_fn(state, reference, batch)
-    counts = dict(zip(metrics.COUNTS, found['counts'].tolist()))
+    counts = dict(zip(_COUNTS, found['counts'].tolist()))
     row = metrics.rates(counts) | {'examples': len(found['tokens'])} | {
         name: float(x) for name, x in jax.device_get(measured).items()
         if not name.startswith('logp_gap')}  # Nobody sampled them so.
@@ -123,7 +124,7 @@ def _examples(run, stage, settings, part, policy, step):
         'no more; bring it back, or start in another --workdir')
   found = _sampled(run, stage, settings, part, policy)
   if not len(found['tokens']):
-    counts = dict(zip(metrics.COUNTS, found['counts'].tolist()))
+    counts = dict(zip(_COUNTS, found['counts'].tolist()))
     run.say(f'{stage}, round {part.number + 1}: nothing to learn from in '
             f'{counts["n"]} rollouts, {counts["i_to_c"]} of them mended')
     if not part.number:
@@ -171,4 +172,4 @@ def _sampled(run, stage, settings, part, policy):
       examples.choose(settings.method, grades_BA, problem_B, rng),
       run.actor.tokenizer.pad_id)
   return dict(zip(_PARTS, made)) | {
-      'counts': np.array([total[name] for name in metrics.COUNTS])}
+      'counts': np.array([total[name] for name in _COUNTS])}

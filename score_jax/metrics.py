@@ -1,11 +1,14 @@
-"""What the attempts of many problems add up to: counts first, rates last.
+"""Counts and rates of the attempts at many problems, with 95% intervals.
 
-    accuracy_t1, accuracy_t2   right first and last attempts
-    i_to_c, c_to_i             incorrect to correct, correct to incorrect
-    delta                      i_to_c - c_to_i = accuracy_t2 - accuracy_t1
-    unchanged                  the last attempt gives the first one's answer
-    truncated_t1, truncated_t2 attempts that ran out of tokens
-    fix_rate                   i_to_c as a share of wrong first attempts
+    accuracy_t1, accuracy_t2, ...   right attempts, by number
+    accuracy_first, accuracy_last   right first and last attempts
+    i_to_c, c_to_i                  incorrect to correct, correct to incorrect,
+                                    from the first attempt to the last
+    delta                           i_to_c - c_to_i
+                                    = accuracy_last - accuracy_first
+    unchanged                       the last attempt gives the first's answer
+    truncated_t1, ...               attempts that ran out of tokens, by number
+    fix_rate                        i_to_c as a share of wrong first attempts
 
 All but the last are shares of ALL problems counted (paper section 3.1,
 "Metrics").
@@ -18,9 +21,16 @@ import itertools
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-COUNTS = ('n', 'right_t1', 'right_t2', 'i_to_c', 'c_to_i', 'unchanged',
-          'truncated_t1', 'truncated_t2')
+from score_jax import intervals as intervals_lib
+
 EDIT_EDGES = np.linspace(0, 1, 21)
+
+
+def count_names(attempts: int) -> tuple[str, ...]:
+  """Return the names of the counts of problems with so many attempts."""
+  numbers = range(1, attempts + 1)
+  return ('n', *(f'right_t{a}' for a in numbers), 'i_to_c', 'c_to_i',
+          'unchanged', *(f'truncated_t{a}' for a in numbers))
 
 
 def count(
@@ -33,18 +43,19 @@ def count(
     unchanged_B: bool, first and last attempt give the same answer.
     truncated_BA: bool.
   """
-  first, last = np.asarray(grades_BA)[:, 0], np.asarray(grades_BA)[:, -1]
-  truncated_BA = np.asarray(truncated_BA)
-  values = (len(first), first.sum(), last.sum(),
+  grades_BA, truncated_BA = np.asarray(grades_BA), np.asarray(truncated_BA)
+  first, last = grades_BA[:, 0], grades_BA[:, -1]
+  values = (len(first), *grades_BA.sum(axis=0),
             ((first == 0) & (last == 1)).sum(),
             ((first == 1) & (last == 0)).sum(), np.sum(unchanged_B),
-            truncated_BA[:, 0].sum(), truncated_BA[:, -1].sum())
-  return dict(zip(COUNTS, map(int, values)))
+            *truncated_BA.sum(axis=0))
+  return dict(zip(count_names(grades_BA.shape[1]), map(int, values),
+                  strict=True))
 
 
 def add(a: dict[str, int], b: dict[str, int]) -> dict[str, int]:
   """The counts of two batches together."""
-  return {name: a[name] + b[name] for name in COUNTS}
+  return {name: a[name] + b[name] for name in a}
 
 
 def unread_warning(
@@ -70,44 +81,49 @@ def unread_warning(
 
 def rates(counts: dict[str, int]) -> dict[str, float]:
   """Fractions of all problems; `delta` is exactly `i_to_c - c_to_i`."""
-  n = counts['n']
-  share = {name: counts[name] / n for name in COUNTS[1:]}
+  share = {name: of / counts['n'] for name, of in counts.items()}
+  accuracy = [share[name] for name in _rights(counts)]
   return {
-      'accuracy_t1': share['right_t1'], 'accuracy_t2': share['right_t2'],
+      **{f'accuracy_t{a}': of for a, of in enumerate(accuracy, 1)},
+      'accuracy_first': accuracy[0], 'accuracy_last': accuracy[-1],
       'delta': share['i_to_c'] - share['c_to_i'],
-      **{name: share[name] for name in COUNTS[3:]}}
+      **{name: of for name, of in share.items()
+         if name != 'n' and not name.startswith('right_t')}}
 
 
-def intervals(
-    counts: dict[str, int], draws: int = 10_000, seed: int = 0
-) -> dict[str, list[float] | None]:
-  """95% intervals: the percentile bootstrap over problems, attempts paired.
+def intervals(counts: dict[str, int]) -> dict[str, list[float] | None]:
+  """Return 95% intervals over problems; see `score_jax.intervals`.
 
-  A problem is right or wrong at first and at last, so that a resample is one
-  multinomial draw of four counts, and everything else follows from these.
+  Rates have the interval of Clopper and Pearson; delta, the difference of two
+  rates of the same problems, has Tango's score interval.
 
   Returns:
-    `NAME_ci95`, low and high, of delta, accuracy_t1, accuracy_t2, i_to_c,
-    c_to_i and fix_rate; the last is None where no first attempt is wrong.
+    `NAME_ci95`, low and high, of every accuracy, delta, i_to_c, c_to_i and
+    fix_rate; the last is None where no first attempt is wrong.
   """
   n, up, down = counts['n'], counts['i_to_c'], counts['c_to_i']
-  kept = counts['right_t1'] - down
-  rng = np.random.default_rng(seed)
-  up, down, kept, missed = rng.multinomial(
-      n, np.array([up, down, kept, n - up - down - kept]) / n, draws).T
-  drawn = {
-      'accuracy_t1': (kept + down) / n, 'accuracy_t2': (kept + up) / n,
-      'delta': (up - down) / n, 'i_to_c': up / n, 'c_to_i': down / n}
-  bounds = {f'{name}_ci95': _bounds(x) for name, x in drawn.items()}
-  wrong = up + missed
-  bounds['fix_rate_ci95'] = (
-      _bounds((up / np.maximum(wrong, 1))[wrong > 0]) if wrong.any() else None)
-  return bounds
+  rights = [counts[name] for name in _rights(counts)]
+  found = {f'accuracy_t{a}': right for a, right in enumerate(rights, 1)} | {
+      'accuracy_first': rights[0], 'accuracy_last': rights[-1], 'i_to_c': up,
+      'c_to_i': down}
+  bounds = {f'{name}_ci95': intervals_lib.of_rate(of, n)
+            for name, of in found.items()}
+  wrong = n - rights[0]
+  return bounds | {
+      'delta_ci95': intervals_lib.of_difference(up, down, n),
+      'fix_rate_ci95': intervals_lib.of_rate(up, wrong) if wrong else None}
+
+
+def _rights(counts) -> list[str]:
+  """The names of the counts of right attempts, by attempt."""
+  return [name for name in counts if name.startswith('right_t')]
 
 
 def summary(counts: dict[str, int]) -> dict[str, float | list[float] | None]:
   """`n`, rates, their intervals, `fix_rate`, and McNemar's exact p of delta.
 
+  `mcnemar_p` is exact, and `delta_ci95` a score interval: with few flips the
+  interval may leave out 0 where p is a little above 0.05.
   `mcnemar_p` is the two-sided probability of a split of the flips that is at
   least as uneven, were up and down equally likely.
   """
@@ -180,7 +196,3 @@ def _as_uneven(up, down) -> float:
       range(min(up, down)), lambda ways, k: ways * (flips - k) // (k + 1),
       initial=1)
   return min(2 * sum(splits) / 2**flips, 1.0)
-
-
-def _bounds(drawn) -> list[float]:
-  return [float(q) for q in np.quantile(drawn, [0.025, 0.975])]

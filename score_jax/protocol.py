@@ -112,7 +112,8 @@ def attempt(
       rates = metrics.rates(total)
       done += len(batch)
       bar.update(done, {
-          'acc@t1': rates['accuracy_t1'], 'acc@t2': rates['accuracy_t2'],
+          'acc@t1': rates['accuracy_first'],
+          f'acc@t{parts[-1].grades_NA.shape[1]}': rates['accuracy_last'],
           'delta': rates['delta']})
       if hosts.any_of(run.stop.requested):
         raise shutdown.Stopped(

@@ -14,6 +14,7 @@ import numpy as np
 
 from score_jax import actor as actor_lib
 from score_jax import continuation
+from score_jax import intervals
 from score_jax import metrics
 from score_jax import protocol
 from score_jax import types
@@ -39,8 +40,10 @@ def scaling(run, params, problems):
   """2K samples in parallel against K samples each corrected once, by vote.
 
   The paper's figure 1 (right): a majority of first attempts against one of
-  second attempts. `baselines` are what two samples give without correction, at
-  the token budget of two attempts.
+  second attempts. Both curves have 95% intervals over problems. `baselines` is
+  what two samples give without correction, at the token budget of two attempts.
+  A majority of two samples is not among them: where they differ there is none,
+  and the first of them, or either at random, has the accuracy of one sample.
   """
   settings = run.config.evaluation
   most, first_row = settings.samples, len(problems) * settings.samples
@@ -56,17 +59,21 @@ def scaling(run, params, problems):
   halves = lambda k: [a[:k] + b[:k] for a, b in zip(first, second)]
   ks = range(1, most + 1)
   right_N = np.array([sum(grade for _, grade in of) for of in parallel])
-  two = [of[i : i + 2] for of in parallel for i in range(0, 2 * most, 2)]
+  curves = {'parallel': [_votes(halves(k)) for k in ks],
+            'corrected': [_votes([of[:k] for of in corrected]) for k in ks]}
   tokens = lambda outcome: float(outcome.length_BA.sum() / len(problems) / most)
   return {
       'scaling': {
           'temperature': settings.temperature, 'budget': [2 * k for k in ks],
-          'parallel': [_vote(halves(k)) for k in ks],
-          'corrected': [_vote([of[:k] for of in corrected]) for k in ks]},
+          **{name: [right / len(problems) for right in of]
+             for name, of in curves.items()},
+          **{f'{name}_ci95': [intervals.of_rate(right, len(problems))
+                              for right in of]
+             for name, of in curves.items()}},
       'baselines': {
           'temperature': settings.temperature,
           'pass_at_2': metrics.pass_at(2, right_N, 2 * most),
-          'majority_at_2': _vote(two), 'tokens': 2 * tokens(alone),
+          'tokens': 2 * tokens(alone),
           'tokens_two_attempts': tokens(pairs)}}, []
 
 
@@ -158,11 +165,11 @@ def _by_problem(run, outcome, index, samples):
   return [found[i : i + samples] for i in range(0, len(found), samples)]
 
 
-def _vote(samples: Sequence[Sequence[tuple[str | None, int]]]) -> float:
-  """The share of problems of which the majority answer is right."""
+def _votes(samples: Sequence[Sequence[tuple[str | None, int]]]) -> int:
+  """Return the number of problems of which the majority answer is right."""
   chosen = [of[metrics.majority([answer for answer, _ in of])]
             for of in samples]
-  return float(np.mean([grade for _, grade in chosen]))
+  return sum(grade for _, grade in chosen)
 
 
 def _in_a_row(run) -> actor_lib.Conversation:

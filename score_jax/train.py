@@ -107,16 +107,37 @@ def samples_of(
 
 
 def credit_program(
-    credit: rewards.Credit, samples: int, mesh: Mesh
-) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
-  """From grades [B, A]: advantages_BA, and the mean shaped reward of each A."""
+    settings: config_lib.StageConfig,
+    credit: rewards.Credit,
+    samples: int,
+    mesh: Mesh,
+) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
+  """Make the program that turns grades into credit.
 
-  def program(grades_BA):
-    shaped_BA = rewards.shaped_rewards(grades_BA, credit)
-    return advantages.leave_one_out(shaped_BA, samples), shaped_BA.mean(axis=0)
+  Args:
+    settings: of the stage; how truncated attempts are treated.
+    credit: its coefficients.
+    samples: of a problem, adjacent.
+    mesh: of the run.
 
-  return jax.jit(program, out_shardings=(
-      sharding.named(mesh, 'batch'), sharding.named(mesh)))
+  Returns:
+    (grades_BA, truncated_BA, attempt_BS) -> advantages_BA, attempt_BS of what
+    is learned, and the mean shaped reward of each attempt.
+  """
+
+  def program(grades_BA, truncated_BA, attempt_BS):
+    if settings.truncated == 'zero':
+      grades_BA = rewards.zeroed(grades_BA, truncated_BA)
+    elif settings.truncated == 'masked':
+      attempt_BS = rewards.masked(attempt_BS, truncated_BA)
+    unpaid_BA = truncated_BA if settings.truncated_bonus == 'unpaid' else None
+    shaped_BA = rewards.shaped_rewards(grades_BA, credit, unpaid_BA)
+    return (advantages.leave_one_out(shaped_BA, samples), attempt_BS,
+            shaped_BA.mean(axis=0))
+
+  of_rows = sharding.named(mesh, 'batch')
+  return jax.jit(program, out_shardings=(of_rows, of_rows,
+                                         sharding.named(mesh)))
 
 
 def train_stage(
@@ -143,7 +164,7 @@ def train_stage(
   rollout, credit = run.config.rollout, stage_credit(run.config, settings)
   asked = run.actor.conversation.first_attempts(len(credit.kl_A))
   model = run.config.model
-  credit_fn = credit_program(credit, rollout.samples, run.mesh)
+  credit_fn = credit_program(settings, credit, rollout.samples, run.mesh)
   step_fn = stage_program(run.states, stage)
   problems = run.problems('train')
   key = keys.purpose_key(run.config.seed, f'rollout/{stage}')
@@ -162,9 +183,10 @@ def train_stage(
     else:
       graded = attempts(run, policy, chosen, key, step, asked)
     sampled = graded.rollout
-    advantages_BA, shaped_A = credit_fn(graded.grades_BA)
+    advantages_BA, attempt_BS, shaped_A = credit_fn(
+        graded.grades_BA, sampled.truncated_BA, sampled.attempt_BS)
     batch = types.TrainBatch(
-        sampled.tokens_BS, sampled.valid_BS, sampled.attempt_BS,
+        sampled.tokens_BS, sampled.valid_BS, attempt_BS,
         sampled.logp_BS, advantages_BA, sampled.layout)
     state, measured = step_fn(state, reference, batch)
     totals = hosts.totals(_sums(graded))
@@ -410,9 +432,12 @@ def _shown(row, tokens_per_s) -> dict[str, float | str]:
   """What the live display shows of a step."""
   if 'kl_t1' not in row:
     return {'loss': row['loss'], 'tokens/s': tokens_per_s}
-  kl = '/'.join(f'{row[name]:.2g}' for name in ('kl_t1', 'kl_t2'))
-  return {'acc@t1': row['accuracy_t1'], 'acc@t2': row['accuracy_t2'],
-          'delta': row['delta'], 'KL': kl, 'tokens/s': tokens_per_s}
+  kl = '/'.join(f'{x:.2g}' for name, x in row.items()
+                if name.startswith('kl_t'))
+  accuracy = {name.replace('accuracy_', 'acc@'): x for name, x in row.items()
+              if name.startswith('accuracy_t')}
+  return accuracy | {
+      'delta': row['delta'], 'KL': kl, 'tokens/s': tokens_per_s}
 
 
 def _warn_of_collapse(run, stage, step, row, bar):

@@ -78,29 +78,39 @@ def rl_update(
     temperature: that the rollouts were sampled with.
     head_chunk: positions whose scores exist at one time.
     samples: neighbours in the batch that are samples of one problem; what can
-      be of their prompt is read once.
+      be of their prompt is read once, and the KL to go has its baseline over
+      them.
     seed: of stochastic rounding, where weights or moments are bfloat16.
 
   Returns:
     The new state and metrics: `loss`, `grad_norm`, and for each attempt the
-    mean KL a row and mean entropy and log-prob gap a token (nats).
+    mean KL of the rows that learn from it, and mean entropy and log-prob gap a
+    token (nats).
+
+  Raises:
+    ValueError: the KL has a leave-one-out baseline, and a micro-batch holds no
+      two samples of a problem.
   """
   layout, attempts = batch.layout, len(batch.layout.attempts)
   attempt_BT = of_attempts(batch.attempt_BS, layout)
   normaliser_A = objective.normalisers(attempt_BT, attempts,
                                        stage.normalisation)
+  moved = _differs(model, state.params, reference)
+  rows_A = objective.normalisers(attempt_BT, attempts, 'sequence')
+  group = baseline_group(stage, credit, samples, len(attempt_BT))
   branches = branches_lib.Branches(layout.prompt, rows_together(
       samples, len(attempt_BT), sharding.ways('batch'), stage.micro_batches))
 
   def of_chunk(hidden_BCD, head_DV, of_tokens, fixed, behind_BA):
     ref_hidden_BCD, tokens_BC, attempt_BC = of_tokens
-    ref_head_DV, advantages_BA, normaliser_A = fixed
+    ref_head_DV, advantages_BA, normaliser_A, moved = fixed
     stats = logprobs.token_statistics(
         hidden_BCD, head_DV, ref_hidden_BCD, ref_head_DV, tokens_BC,
         temperature=temperature, softcap=model.final_softcap)
+    stats = logprobs.without_kl(stats, moved)
     loss, behind_BA = objective.fused_loss(
         stats, attempt_BC, advantages_BA, credit.kl_A, normaliser_A, behind_BA,
-        kl=stage.kl, kl_credit=stage.kl_credit)
+        kl=stage.kl, kl_credit=stage.kl_credit, group=group)
     return loss, (behind_BA, stats)
 
   def loss_fn(params, micro):
@@ -117,22 +127,69 @@ def rl_update(
       loss, stats = chunks.loss(
           of_chunk, *of_policy,
           (ref_hidden_BTD, of_attempts(micro.tokens_BS, layout), attempt_BT),
-          (ref_head_DV, micro.advantages_BA, normaliser_A),
+          (ref_head_DV, micro.advantages_BA, normaliser_A, moved),
           jnp.zeros(micro.advantages_BA.shape, jnp.float32), chunk=head_chunk)
     sampler_logp_BT = of_attempts(micro.logp_BS, layout)
     return loss, objective.token_sums(stats, attempt_BT, sampler_logp_BT,
                                       attempts)
 
   loss, sums, grads = accumulate(loss_fn, state.params, batch,
-                                 stage.micro_batches)
+                                 stage.micro_batches, group)
   metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
-  rows = batch.tokens_BS.shape[0]
   for a in range(1, attempts + 1):
     tokens = jnp.maximum(sums[f'tokens_t{a}'], 1)
-    metrics[f'kl_t{a}'] = sums[f'kl_t{a}'] / rows
+    metrics[f'kl_t{a}'] = sums[f'kl_t{a}'] / rows_A[a - 1]
     metrics[f'entropy_t{a}'] = sums[f'entropy_t{a}'] / tokens
     metrics[f'logp_gap_t{a}'] = sums[f'logp_gap_t{a}'] / tokens
   return apply_gradients(optimizer, state, grads, seed), metrics
+
+
+def _differs(model, params, reference) -> jax.Array:
+  """Return whether any weight of the policy is not the reference's; bool []."""
+  if model.lora.rank:  # Adapters whose second factors are zero change nothing.
+    paths_and_leaves = jax.tree_util.tree_leaves_with_path(params)
+    changed = [jnp.any(leaf != 0) for path, leaf in paths_and_leaves
+               if path[-1].key == 'lora_b']
+  else:
+    changed = jax.tree.leaves(jax.tree.map(
+        lambda w, ref: jnp.any(w != ref.astype(w.dtype)), params, reference))
+  return jnp.any(jnp.stack(changed))
+
+
+def baseline_group(
+    stage: config_lib.StageConfig,
+    credit: rewards.Credit,
+    samples: int,
+    rows: int,
+) -> int:
+  """Return how many adjacent samples the KL to go has its baseline over.
+
+  These are all G samples of a problem where a micro-batch holds whole problems,
+  and otherwise as many as it holds of one. The number does not depend on the
+  devices.
+
+  Args:
+    stage: settings of the loss.
+    credit: the stage's coefficients.
+    samples: of a problem, adjacent.
+    rows: of the batch.
+
+  Returns:
+    At least 2; 1 where there is no baseline, or nothing that needs one.
+
+  Raises:
+    ValueError: a micro-batch holds no two samples of a problem.
+  """
+  if (stage.kl_baseline == 'none' or stage.kl_credit == 'token'
+      or not any(credit.kl_A)):
+    return 1
+  group = math.gcd(samples, rows // stage.micro_batches)
+  if group < 2:
+    raise ValueError(
+        f"kl_baseline is 'leave_one_out', but a micro-batch of "
+        f'{rows // stage.micro_batches} rows, {samples} a problem, holds no '
+        "two samples of each; lower micro_batches, or set kl_baseline='none'")
+  return group
 
 
 def rows_together(
@@ -208,7 +265,9 @@ def lm_update(
   return apply_gradients(optimizer, state, grads, seed), metrics
 
 
-def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
+def accumulate(
+    loss_fn: Callable, params, batch: Any, micro_batches: int, group: int = 1
+):
   """Loss, sums and gradient of `batch`, as totals over its micro-batches.
 
   Args:
@@ -218,6 +277,7 @@ def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
     batch: a pytree of arrays with rows in front.
     micro_batches: parts, which run one after the other; each is split evenly
       over the devices.
+    group: adjacent rows that stay in one micro-batch; divides its rows.
 
   Returns:
     Loss, sums and gradient; the gradient is float32 also where weights are not.
@@ -233,8 +293,12 @@ def accumulate(loss_fn: Callable, params, batch: Any, micro_batches: int):
   ways = sharding.ways('batch')
 
   def split(x):  # Neighbours stay so, each part spread over the devices.
-    x = x.reshape(ways, micro_batches, -1, *x.shape[1:])
-    x = jnp.moveaxis(x, 1, 0).reshape(micro_batches, -1, *x.shape[3:])
+    if len(x) // ways // micro_batches % group:
+      # A group is spread over neighbouring devices, so rows change devices.
+      x = x.reshape(micro_batches, -1, *x.shape[1:])
+    else:  # Every device cuts its own rows.
+      x = x.reshape(ways, micro_batches, -1, *x.shape[1:])
+      x = jnp.moveaxis(x, 1, 0).reshape(micro_batches, -1, *x.shape[3:])
     names = (None, 'batch') + (None,) * (x.ndim - 2)
     return sharding.constrain(x, *names)
 

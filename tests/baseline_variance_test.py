@@ -1,6 +1,7 @@
-"""Two baselines, one expected gradient, and the noise of each."""
+"""Baselines of one expected gradient, and the noise of each."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -52,6 +53,55 @@ def test_the_factored_baseline_has_less_variance_where_there_is_a_bonus():
   assert '| 10 | 4 |' in baseline_variance.table()
 
 
+def _true_kl_gradient(scores, ref_scores):
+  """Of the KL over whole attempts, from the chances of these, by parameter."""
+  prefixes = list(scores)
+
+  def kl(scores):
+    total, todo = 0.0, [((), 0.0, 0.0)]
+    while todo:
+      prefix, logp, ref = todo.pop()
+      if len(prefix) == 3 or (prefix and prefix[-1] == 0):
+        total += jnp.exp(logp) * (logp - ref)
+        continue
+      ours, theirs = (jax.nn.log_softmax(of[prefix])
+                      for of in (scores, ref_scores))
+      todo += [((*prefix, n), logp + ours[n], ref + theirs[n])
+               for n in range(3)]
+    return total
+
+  with jax.enable_x64(True):
+    scores, ref_scores = (
+        {prefix: jnp.asarray(x) for prefix, x in of.items()}
+        for of in (scores, ref_scores))
+    grad = jax.grad(kl)(scores)
+    return np.concatenate([np.asarray(grad[prefix]) for prefix in prefixes])
+
+
+@pytest.mark.parametrize('kl', ['exact', 'k2'])
+@pytest.mark.parametrize('seed,spread', [
+    (0, 1.0), (2, 1.0), (4, 0.3), (6, 2.0)])
+def test_the_kl_has_one_expected_gradient_with_and_without_its_baseline(
+    kl, seed, spread):
+  policies = [baseline_variance.small_policy(seed + n, spread) for n in (0, 1)]
+  true = _true_kl_gradient(*policies)
+  assert np.abs(true).max() > 1e-3
+  for kl_baseline in baseline_variance.KL_BASELINES:
+    found = baseline_variance.kl_exactly(*policies, 2, kl_baseline, kl)
+    np.testing.assert_allclose(found.mean, true, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize('seed,spread,ratio', [
+    (0, 1.0, 1.4), (2, 1.0, 1.1), (4, 0.3, 1.09), (6, 2.0, 1.4)])
+def test_the_baseline_of_the_kl_to_go_lowers_the_variance(seed, spread, ratio):
+  policies = [baseline_variance.small_policy(seed + n, spread) for n in (0, 1)]
+  none, others = (
+      baseline_variance.kl_exactly(*policies, 4, kl_baseline).variance
+      for kl_baseline in baseline_variance.KL_BASELINES)
+  assert none > ratio * others
+  assert '| exact | 4 |' in baseline_variance.kl_table()
+
+
 @pytest.mark.slow
 def test_of_a_run_at_the_weights_of_a_stage(tmp_path):
   run = tiny_run.start(tmp_path, tiny_run.config(
@@ -61,6 +111,6 @@ def test_of_a_run_at_the_weights_of_a_stage(tmp_path):
       baseline_variance.of_run(run, 'stage1', 2)
     pipeline.train_all(run)
     found = baseline_variance.of_run(run, 'stage1', 3)
-  assert set(found) == {'shaped', 'factored'}
+  assert set(found) == {'shaped', 'factored', 'KL, none', 'KL, leave_one_out'}
   for gradient in found.values():
     assert np.isfinite(gradient.variance) and gradient.variance >= 0

@@ -35,7 +35,8 @@ def _update(config, head_chunk):
   tree = testing.params(config)
   optimizer = optax.adam(1e-3)
   step = jax.jit(functools.partial(
-      update.rl_update, model=config, stage=config_lib.StageConfig(),
+      update.rl_update, model=config, stage=config_lib.StageConfig(
+          kl_baseline='none'),
       credit=rewards.stage2(2, 10.0, 0.1), optimizer=optimizer,
       temperature=1.0, head_chunk=head_chunk))
   return step.lower(update.init_state(optimizer, tree), tree, batch)

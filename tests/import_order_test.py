@@ -17,7 +17,7 @@ LAYERS = (
     'sharding compiler rows cpu_collectives size_checks models',
     'rollout',
     'rl',
-    'optimizers update metrics',
+    'optimizers update intervals metrics',
     'seal origins checkpoint progress board profiling compile_cache logs'
     ' results_file writer report'
     ' shutdown notice watch',

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from score_jax import metrics
 
@@ -54,8 +55,35 @@ def test_first_and_last_of_three_attempts_are_compared():
   truncated = np.array([[0, 1, 0], [0, 1, 1], [0, 1, 1]], bool)
   counts = metrics.count([[0, 0, 1], [1, 1, 0], [0, 1, 0]], np.zeros(3, bool),
                          truncated)
-  assert (counts['i_to_c'], counts['c_to_i'], counts['right_t2']) == (1, 1, 1)
-  assert (counts['truncated_t1'], counts['truncated_t2']) == (0, 2)
+  assert (counts['i_to_c'], counts['c_to_i']) == (1, 1)
+  assert [counts[f'right_t{a}'] for a in (1, 2, 3)] == [1, 2, 1]
+  assert [counts[f'truncated_t{a}'] for a in (1, 2, 3)] == [0, 3, 2]
+
+
+# Grades of attempts 1 to A of one problem each; the rates of every attempt.
+@pytest.mark.parametrize('grades,rates', [
+    ([[1, 0], [1, 1]], [1, 0.5]),
+    ([[0, 1, 0], [0, 1, 1]], [0, 1, 0.5]),
+    ([[0, 1, 0]], [0, 1, 0]),
+    ([[1, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]],
+     [0.25, 0, 0.25, 0.75]),
+    ([[1] * 5, [0] * 5], [0.5] * 5)])
+def test_every_attempt_has_its_own_accuracy(grades, rates):
+  grades = np.array(grades)
+  truncated = grades[:, ::-1] == 0
+  found = metrics.summary(metrics.count(
+      grades, np.zeros(len(grades), bool), truncated))
+  attempts = len(rates)
+  assert [found[f'accuracy_t{a + 1}'] for a in range(attempts)] == rates
+  assert f'accuracy_t{attempts + 1}' not in found
+  assert (found['accuracy_first'], found['accuracy_last']) == (
+      rates[0], rates[-1])
+  np.testing.assert_allclose(found['delta'], rates[-1] - rates[0])
+  assert [found[f'truncated_t{a + 1}'] for a in range(attempts)] == [
+      1 - rate for rate in reversed(rates)]
+  for name in ('first', 'last', 't1', f't{attempts}'):
+    low, high = found[f'accuracy_{name}_ci95']
+    assert low <= found[f'accuracy_{name}'] <= high
 
 
 # 29 up and 7 down of 500, 300 right at first: the paper's own counts.
@@ -63,27 +91,37 @@ PAPER = dict(n=500, right_t1=300, right_t2=322, i_to_c=29, c_to_i=7,
              unchanged=0, truncated_t1=0, truncated_t2=0)
 
 
-@pytest.mark.parametrize('name,middle,error', [
-    # The standard error of the mean of +1, -1, 0 is
-    # sqrt((36 / 500 - 0.044^2) / 500) = 0.0118; of a share p, sqrt(pq / n).
-    ('delta', 0.044, 0.0118), ('accuracy_t1', 0.6, 0.0219),
-    ('accuracy_t2', 0.644, 0.0214), ('i_to_c', 0.058, 0.01045),
-    ('c_to_i', 0.014, 0.00525), ('fix_rate', 0.145, 0.0249)])
-def test_intervals_are_those_of_a_paired_sample(name, middle, error):
-  low, high = metrics.intervals(PAPER)[f'{name}_ci95']
+@pytest.mark.parametrize('name,events,n', [
+    ('accuracy_t1', 300, 500), ('accuracy_first', 300, 500),
+    ('accuracy_t2', 322, 500), ('accuracy_last', 322, 500),
+    ('i_to_c', 29, 500), ('c_to_i', 7, 500), ('fix_rate', 29, 200)])
+def test_intervals_of_rates_are_quantiles_of_beta(name, events, n):
   np.testing.assert_allclose(
-      [low, high], [middle - 1.96 * error, middle + 1.96 * error],
-      atol=1 / (200 if name == 'fix_rate' else 500))  # Of whole problems.
+      metrics.intervals(PAPER)[f'{name}_ci95'],
+      [stats.beta.ppf(0.025, events, n - events + 1),
+       stats.beta.ppf(0.975, events + 1, n - events)], rtol=1e-6)
 
 
-def test_what_never_changes_has_no_interval_and_no_rate_of_nothing():
-  none = dict.fromkeys(metrics.COUNTS, 0) | {'n': 9}
-  assert metrics.intervals(none)['delta_ci95'] == [0, 0]
-  assert metrics.intervals(none)['fix_rate_ci95'] == [0, 0]
-  assert metrics.summary(none)['mcnemar_p'] == 1.0
-  right = none | {'right_t1': 9, 'right_t2': 9}
+def test_the_interval_of_delta_is_of_the_flips():
+  # The standard error of the mean of +1, -1, 0 is
+  # sqrt((36 / 500 - 0.044^2) / 500) = 0.0118.
+  np.testing.assert_allclose(
+      metrics.intervals(PAPER)['delta_ci95'],
+      [0.044 - 1.96 * 0.0118, 0.044 + 1.96 * 0.0118], atol=0.003)
+
+
+def test_what_never_changes_has_an_interval_and_nothing_has_none():
+  none = dict.fromkeys(metrics.count_names(2), 0) | {'n': 50}
+  found = metrics.summary(none)
+  # 0 of 50 flips: 1.96^2 / (50 + 1.96^2); 0 of 50 events: 1 - 0.025^(1 / 50).
+  np.testing.assert_allclose(found['delta_ci95'], [-0.07135, 0.07135],
+                             atol=1e-5)
+  np.testing.assert_allclose(found['fix_rate_ci95'], [0, 0.07112], atol=1e-5)
+  assert found['mcnemar_p'] == 1.0
+  right = none | {'right_t1': 50, 'right_t2': 50}
   found = metrics.summary(right)
   assert found['fix_rate'] is found['fix_rate_ci95'] is None
+  assert found['accuracy_t1_ci95'][1] == 1.0
 
 
 def test_mcnemar_by_hand():

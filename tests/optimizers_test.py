@@ -202,3 +202,37 @@ def test_a_gradient_of_bfloat16_weights_is_summed_in_float32():
   loss_fn = lambda params, x: (jnp.sum(params['w'].astype(jnp.float32) * x), {})
   _, _, grads = update.accumulate(loss_fn, params, parts, len(parts))
   assert grads['w'].dtype == jnp.float32 and float(grads['w']) == 1.5
+
+
+@pytest.mark.parametrize('name', ['adam', 'adafactor'])
+@pytest.mark.parametrize('decay', [0.1, 0.37])
+def test_the_decay_of_bfloat16_weights_is_computed_in_float32(name, decay):
+  config = config_lib.OptimizerConfig(
+      name=name, learning_rate=0.013, weight_decay=decay)
+  half = {'w': jax.random.normal(jax.random.key(3), (300,)).astype(HALF)}
+  full = {'w': half['w'].astype(jnp.float32)}
+  grads = {'w': jax.random.normal(jax.random.key(4), (300,))}
+  optimizer = optimizers.make_optimizer(config, 5)
+  of_half, of_full = (
+      optimizer.update(grads, optimizer.init(tree), tree)[0]['w']
+      for tree in (half, full))
+  assert of_half.dtype == jnp.float32
+  np.testing.assert_array_equal(of_half, of_full)
+
+
+def test_weights_and_moments_are_rounded_by_keys_of_their_own(monkeypatch):
+  keys = []
+
+  def recorded(old, new, key):
+    keys.append(tuple(np.asarray(jax.random.key_data(key)).tolist()))
+    return new
+
+  monkeypatch.setattr(optimizers, '_rounded_like', recorded)
+  optimizer = optimizers.make_optimizer(config_lib.OptimizerConfig(), 5)
+  state = update.init_state(optimizer, {'w': jnp.ones((3,))})
+  for seed in (0, 1):
+    for step in (0, 1, 2):
+      update.apply_gradients(
+          optimizer, dataclasses.replace(state, step=jnp.int32(step)),
+          {'w': jnp.ones((3,))}, seed)
+  assert len(keys) == len(set(keys)) == 12

@@ -18,7 +18,9 @@ from score_jax import shutdown
 from score_jax import train
 from score_jax import trained
 from score_jax.recipes import base_recipes
+from score_jax.tasks import chain
 from score_jax.text import prompts
+from tests import tiny_run
 
 STEPS = {'base': 4, 'stage1': 3, 'stage2': 3}
 
@@ -61,6 +63,13 @@ def _params(run, stage):
   with checkpoint.Checkpoints(run.folder / 'checkpoints' / stage, 2) as saved:
     state, _ = saved.restore(run.states.state(stage))
   return jax.device_get(state.params)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _graded():
+  with pytest.MonkeyPatch.context() as patch:
+    tiny_run.grade_by_chance(patch)
+    yield
 
 
 @pytest.fixture(scope='module', name='finished')
@@ -192,6 +201,20 @@ def test_the_reference_is_the_base_in_both_stages(finished):
   base, stage1 = (_params(finished, s) for s in ('base', 'stage1'))
   assert any((a != b).any() for a, b in zip(jax.tree.leaves(base),
                                             jax.tree.leaves(stage1)))
+  for stage in ('stage1', 'stage2'):
+    assert all(rows[stage, step]['grad_norm'] > 1e-4 for step in (1, 2, 3))
+
+
+def test_without_rewards_nothing_moves(tmp_path, monkeypatch):
+  # The policy is the reference and no reward differs: the gradient is zero.
+  monkeypatch.setattr(chain, 'grade', lambda answer, text: 0)
+  run = _open(tmp_path, _config(stage='stage1'))
+  _train(run)
+  for row in _lines(tmp_path, 'metrics.jsonl'):
+    if row['stage'] == 'stage1':
+      assert row['grad_norm'] == row['kl_t1'] == row['kl_t2'] == 0
+  jax.tree.map(np.testing.assert_array_equal, _params(run, 'base'),
+               _params(run, 'stage1'))
 
 
 def _evaluate(folder, config=None, name=''):

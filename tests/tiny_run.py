@@ -1,5 +1,7 @@
 """Whole runs of a model of 2,000 parameters, a few steps a stage."""
 
+import zlib
+
 import jax
 
 from score_jax import checkpoint
@@ -8,6 +10,16 @@ from score_jax import pipeline
 from score_jax import run as run_lib
 from score_jax import shutdown
 from score_jax.recipes import base_recipes
+from score_jax.tasks import chain
+
+
+def grade_by_chance(patch):
+  """Have a third of all texts graded right: untrained models have rewards.
+
+  Without any the gradients are zero, and no weight of a stage moves.
+  """
+  patch.setattr(chain, 'grade', lambda answer, text: int(
+      zlib.crc32(text.encode()) % 3 == 0))
 
 
 def config(name: str, **groups) -> config_lib.Config:

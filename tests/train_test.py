@@ -12,7 +12,9 @@ from score_jax import actor as actor_lib
 from score_jax import config as config_lib
 from score_jax import evaluate
 from score_jax import run as run_lib
+from score_jax import sharding
 from score_jax import shutdown
+from score_jax import states as states_lib
 from score_jax import train
 from score_jax import types
 from score_jax.grading import pool
@@ -126,7 +128,7 @@ def test_a_step_from_problems_to_the_update(run, stage, monkeypatch):
             else rewards.stage2(2, 5.0, 0.3))
   given = seen['settings']
   assert given['credit'] == credit and given['stage'] == settings
-  assert given['temperature'] == 0.7
+  assert (given['temperature'], given['samples']) == (0.7, 2)
   train_ids = {p.id for p in run.problems('train')}
   assert len(run.actor.sampled) == len(seen['calls']) == len(rows) == 2
   for step, (params, problems, _, at, samples, temperature) in enumerate(
@@ -139,9 +141,10 @@ def test_a_step_from_problems_to_the_update(run, stage, monkeypatch):
     graded, grades = run.actor.graded[step]
     assert graded == problems
     shaped = rewards.shaped_rewards(grades, credit)
-    np.testing.assert_array_equal(batch.advantages_BA,
-                                  advantages.leave_one_out(shaped, 2))
+    np.testing.assert_allclose(batch.advantages_BA,
+                               advantages.leave_one_out(shaped, 2), rtol=1e-6)
     assert (batch.tokens_BS == step + 1).all() and batch.layout == LAYOUT
+    assert (batch.attempt_BS == step + 1).all()
     name, number, row = rows[step]
     assert (name, number) == (stage, step + 1)
     assert row['accuracy_t2'] == grades[:, 1].mean()
@@ -150,6 +153,71 @@ def test_a_step_from_problems_to_the_update(run, stage, monkeypatch):
   first, last = seen['calls'][0][0], seen['trained'].params
   for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(last)):
     np.testing.assert_allclose(b, a + 2, rtol=1e-5)
+
+
+# Temperature of the scores, and neighbours that are samples of one problem.
+@pytest.mark.parametrize('method,temperature,samples', [
+    ('stage1', 0.7, 2), ('stage2', 0.7, 2), ('last', 0.7, 2),
+    ('first', 0.7, 2), ('progress', 0.7, 2), ('star', 1.0, 1),
+    ('star_plus', 1.0, 1), ('pairs', 1.0, 1), ('pairs_plus', 1.0, 1)])
+def test_what_a_method_learns_at(real, method, temperature, samples,
+                                 monkeypatch):
+  monkeypatch.setattr(train, '_jitted', lambda states, stage, fn: fn.keywords)
+  config = dataclasses.replace(real.config, stage2=dataclasses.replace(
+      real.config.stage2, method=method))
+  given = train.stage_program(states_lib.States(config, real.mesh), 'stage2')
+  assert (given['temperature'], given['samples']) == (temperature, samples)
+  assert given['stage'] == config.stage2 and given['model'] == config.model
+
+
+# Grades, which attempts are truncated, and the advantages of two samples, at
+# alpha 5: r1 for attempt 1, and r2 + 5 (r2 - r1) for attempt 2.
+GRADED = np.array([[0, 1], [1, 1]])
+CUT = np.array([[True, False], [False, True]])
+
+
+@pytest.mark.parametrize('settings,advantages_BA,masked', [
+    ({}, [[-1, 5], [1, -5]], False),
+    # The second attempt 2 is graded 0: 6 - (0 - 5).
+    ({'truncated': 'zero'}, [[-1, 11], [1, -11]], False),
+    ({'truncated': 'masked'}, [[-1, 5], [1, -5]], True),
+    # After the truncated attempt 1 there is no bonus: 1 - 1.
+    ({'truncated_bonus': 'unpaid'}, [[-1, 0], [1, 0]], False),
+    ({'truncated_bonus': 'unpaid', 'truncated': 'zero'}, [[-1, 6], [1, -6]],
+     False),
+    ({'truncated_bonus': 'unpaid', 'gamma': 0.5}, [[-1, 0], [1, 0]], False),
+    ({'truncated_bonus': 'unpaid', 'baseline': 'factored'},
+     [[-1, -5], [1, 5]], False)])
+def test_truncated_attempts_by_hand(real, settings, advantages_BA, masked):
+  stage = dataclasses.replace(real.config.stage2, **settings)
+  mesh = sharding.make_mesh(config_lib.MeshConfig(), jax.devices()[:1])
+  program = train.credit_program(stage, train.credit_of(stage, 2), 2, mesh)
+  attempt_BS = np.array([[0, 1, 1, 0, 2], [0, 1, 0, 2, 2]])
+  found, learned, shaped_A = program(GRADED, CUT, attempt_BS)
+  np.testing.assert_allclose(found, advantages_BA, atol=1e-6)
+  np.testing.assert_array_equal(
+      learned, [[0, 0, 0, 0, 2], [0, 1, 0, 0, 0]] if masked else attempt_BS)
+  assert shaped_A.shape == (2,)
+
+
+@pytest.mark.parametrize('stage,fields,message', [
+    ('stage2', {'truncated': 'zeros'}, "config.stage2.truncated is 'zeros'"),
+    ('stage2', {'truncated_bonus': 'no'}, 'config.stage2.truncated_bonus'),
+    ('stage1', {'truncated_bonus': 'unpaid'}, "'stage1' has no bonus"),
+    ('stage2', {'method': 'star', 'truncated': 'zero'},
+     "'star' learns from right attempts alone"),
+    ('stage2', {'kl_baseline': 'mean'}, 'config.stage2.kl_baseline is'),
+    ('stage1', {'micro_batches': 16}, 'holds no two of each; lower '
+     'config.stage1.micro_batches, or set config.stage1.kl_baseline')])
+def test_settings_of_the_loss_that_do_not_fit(stage, fields, message):
+  values = dataclasses.asdict(_config())
+  values[stage].update(fields)
+  with pytest.raises(ValueError, match=message):
+    config_lib.from_dict(values)
+  if 'micro_batches' in fields:
+    for way_out in ({'kl_baseline': 'none'}, {'kl_credit': 'token'}):
+      values[stage].update(way_out)
+      config_lib.from_dict(values)
 
 
 def test_the_sampler_has_one_copy_a_step_gone_before_the_update(
@@ -171,8 +239,8 @@ def test_the_sampler_has_one_copy_a_step_gone_before_the_update(
 
   def credit_program(*given):
     credit_fn = program(*given)
-    return lambda grades: (
-        alive.append([copy() for copy in copies]), credit_fn(grades))[1]
+    return lambda *graded: (
+        alive.append([copy() for copy in copies]), credit_fn(*graded))[1]
 
   monkeypatch.setattr(train, 'credit_program', credit_program)
   monkeypatch.setattr(run.actor, 'copied', copied)

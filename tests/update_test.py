@@ -35,6 +35,7 @@ def _batch(rollout, advantages=None):
 @functools.cache
 def _step(micro_batches=1, samples=1, **settings):
   """A jitted update with plain gradient descent, so that changes are linear."""
+  settings = {'kl_baseline': 'none'} | settings
   stage = config_lib.StageConfig(micro_batches=micro_batches, **settings)
   return jax.jit(functools.partial(
       update.rl_update, model=testing.model_config(), stage=stage,
@@ -48,22 +49,29 @@ def _all_logps(config, tree, rollout, temperature):
                               update.positions(rollout.valid_BS),
                               rollout.valid_BS)
   hidden = update.of_attempts(hidden, rollout.layout, -1)
-  return np.asarray(jax.nn.log_softmax(
-      decoder.logits(config, hidden, decoder.head(config, tree)) / temperature))
+  scores = np.asarray(hidden) @ np.asarray(decoder.head(config, tree))
+  if config.final_softcap:
+    scores = config.final_softcap * np.tanh(scores / config.final_softcap)
+  return np.asarray(jax.nn.log_softmax(scores / temperature))
 
 
-@pytest.mark.parametrize('kl_credit', ['token', 'sequence'])
-def test_loss_and_metrics_by_hand(kl_credit):
-  # An untied head, two weights of the KL, and no setting at its default.
-  config = testing.model_config(tied_head=False, rope_base=100.0)
+@pytest.mark.parametrize('kl,kl_credit,normalisation,softcap', [
+    ('k2', 'token', 'token', 0.0), ('k2', 'sequence', 'token', 0.7),
+    ('exact', 'sequence', 'sequence', 0.0),
+    ('exact', 'token', 'sequence', 0.7), ('exact', 'sequence', 'token', 0.7)])
+def test_loss_and_metrics_by_hand(kl, kl_credit, normalisation, softcap):
+  # An untied head, two weights of the KL, capped scores.
+  config = testing.model_config(tied_head=False, rope_base=100.0, num_layers=1,
+                                final_softcap=softcap)
   tree, reference = (testing.params(config, seed) for seed in (0, 1))
   rollout = testing.sample(config, temperature=0.6)
   batch = _batch(rollout)  # As if the sampler had been off by half a nat.
   batch = dataclasses.replace(batch, logp_BS=batch.logp_BS - 0.5)
   state, metrics = jax.jit(functools.partial(
       update.rl_update, model=config, optimizer=optax.sgd(1.0),
-      stage=config_lib.StageConfig(kl='k2', kl_credit=kl_credit,
-                                   normalisation='token'),
+      stage=config_lib.StageConfig(kl=kl, kl_credit=kl_credit,
+                                   kl_baseline='none',
+                                   normalisation=normalisation),
       credit=rewards.stage1(2, beta1=0.3, beta2=0.7), temperature=0.6,
       head_chunk=4))(_state(tree), reference, batch)
   logp, ref = (_all_logps(config, p, rollout, 0.6) for p in (tree, reference))
@@ -74,12 +82,14 @@ def test_loss_and_metrics_by_hand(kl_credit):
   for a, beta in ((1, 0.7), (2, 0.3)):
     mask = attempt == a
     credit = np.asarray(batch.advantages_BA)[:, a - 1, None]
-    log_ratio = pick(logp) - pick(ref)
-    penalty = 0.5 * log_ratio**2
+    exact = (np.exp(logp) * (logp - ref)).sum(-1)
+    later_of = exact if kl == 'exact' else pick(logp) - pick(ref)
+    penalty = exact if kl == 'exact' else 0.5 * later_of**2
     if kl_credit == 'sequence':
-      later = np.where(mask, log_ratio, 0)[:, ::-1].cumsum(1)[:, ::-1]
-      penalty += pick(logp) * (later - log_ratio)
-    loss += np.mean((-credit * pick(logp) + beta * penalty)[mask])
+      later = np.where(mask, later_of, 0)[:, ::-1].cumsum(1)[:, ::-1]
+      penalty = penalty + pick(logp) * (later - later_of)
+    total = np.sum((-credit * pick(logp) + beta * penalty)[mask])
+    loss += total / (12 if normalisation == 'sequence' else mask.sum())
     np.testing.assert_allclose(
         metrics[f'kl_t{a}'],
         np.sum((np.exp(logp) * (logp - ref)).sum(-1)[mask]) / 12, rtol=1e-4)
@@ -164,6 +174,34 @@ def test_prompt_and_instruction_tokens_get_no_credit():
   _close(state.params, tree, atol=0)
 
 
+def test_rows_with_first_attempts_of_the_base_leave_the_others_as_they_are():
+  # Two problems of three samples; of the second the base drew attempt 1.
+  tree, reference = _other(0), _other(1)
+  batch = _batch(testing.sample(rows=2, samples=3))
+  attempt = np.array(batch.attempt_BS)
+  attempt[3:][attempt[3:] == 1] = 0
+  mixed = dataclasses.replace(batch, attempt_BS=jnp.asarray(attempt))
+  only_first = dataclasses.replace(
+      batch, attempt_BS=jnp.where(batch.attempt_BS == 1, 1, 0))
+  own = jax.tree.map(lambda x: x[:3], only_first)
+  settings = {'samples': 3, 'kl_baseline': 'leave_one_out'}
+  _, mixed_metrics = _step(**settings)(_state(tree), reference, mixed)
+  _, own_metrics = _step(**settings)(_state(tree), reference, own)
+  _, all_metrics = _step(**settings)(_state(tree), reference, batch)
+  for name in ('kl_t1', 'entropy_t1'):
+    np.testing.assert_allclose(mixed_metrics[name], own_metrics[name],
+                               rtol=1e-5)
+  np.testing.assert_allclose(mixed_metrics['kl_t2'], all_metrics['kl_t2'],
+                             rtol=1e-5)
+  # The loss of attempt 1 is that of its own rows, of attempt 2 that of all.
+  second = dataclasses.replace(
+      batch, attempt_BS=jnp.where(batch.attempt_BS == 2, 2, 0))
+  _, second_metrics = _step(**settings)(_state(tree), reference, second)
+  np.testing.assert_allclose(
+      mixed_metrics['loss'], own_metrics['loss'] + second_metrics['loss'],
+      rtol=1e-5)
+
+
 def test_padding_and_dead_slots_do_not_matter():
   tree, reference = _other(0), _other(1)
   batch = _batch(testing.sample())
@@ -246,6 +284,136 @@ def _mesh_step(config, tree, rollout):
               _batch(rollout))
 
 
+def _unmoved(model, kl, micro_batches):
+  """Metrics and state of an update whose policy is the reference."""
+  tree = testing.params(model)
+  rollout = testing.sample(model, rows=2, samples=4, tree=tree)
+  params = decoder.trained(model, tree)
+  reference = decoder.base(tree) if model.lora.rank else tree
+  step = jax.jit(functools.partial(
+      update.rl_update, model=model, optimizer=optax.sgd(1.0), samples=4,
+      stage=config_lib.StageConfig(micro_batches=micro_batches, kl=kl),
+      credit=rewards.stage2(2, 10.0, 0.3), temperature=0.7, head_chunk=4))
+  state, metrics = step(_state(params), reference,
+                        _batch(rollout, np.zeros((8, 2), np.float32)))
+  _close(state.params, params, atol=0)
+  return metrics
+
+
+@pytest.mark.parametrize('kl,micro_batches,changes', [
+    ('k2', 1, {}), ('exact', 2, {'final_softcap': 3.0}),
+    ('exact', 1, {'dtype': 'bfloat16'}), ('k2', 2, {'dtype': 'bfloat16'}),
+    ('exact', 1, {'lora': config_lib.LoraConfig(rank=2)})])
+def test_where_the_policy_is_the_reference_the_kl_moves_nothing(
+    kl, micro_batches, changes):
+  metrics = _unmoved(testing.model_config(num_layers=1, **changes), kl,
+                     micro_batches)
+  for name in ('loss', 'grad_norm', 'kl_t1', 'kl_t2'):
+    assert float(metrics[name]) == 0, name
+
+
+def test_a_single_weight_that_differs_is_enough_for_a_kl():
+  model = testing.model_config()
+  tree = testing.params(model)
+  other = jax.tree.map(lambda w: w, tree)
+  other['embed'] = {'embedding': tree['embed']['embedding'].at[3, 2].add(0.1)}
+  differs = lambda a, b: bool(update._differs(model, a, b))
+  assert differs(tree, other) and not differs(tree, tree)
+  _, metrics = _step()(_state(other), tree, _batch(testing.sample()))
+  assert float(metrics['kl_t1']) > 1e-8
+
+
+_KL_MODEL = testing.model_config(vocab_size=26, num_layers=1)
+
+
+@functools.cache
+def _kl_step(micro_batches, kl='exact', samples=4):
+  """An update by the KL alone, with its baseline."""
+  return jax.jit(functools.partial(
+      update.rl_update, model=_KL_MODEL,
+      stage=config_lib.StageConfig(micro_batches=micro_batches, kl=kl),
+      credit=rewards.stage2(2, 10.0, 0.3), optimizer=optax.sgd(1.0),
+      temperature=1.0, head_chunk=4, samples=samples))
+
+
+def _kl_batch(rows=8, samples=4):
+  config = _KL_MODEL
+  tree, reference = (testing.params(config, seed) for seed in (0, 1))
+  rollout = testing.sample(config, rows=rows, samples=samples, tree=tree)
+  batch = _batch(rollout, np.zeros((rows * samples, 2), np.float32))
+  return config, tree, reference, batch
+
+
+@pytest.mark.parametrize('kl', ['exact', 'k2'])
+def test_the_baseline_of_the_kl_by_hand(kl):
+  config, tree, reference, batch = _kl_batch(rows=2)
+  state, metrics = _kl_step(1, kl)(_state(tree), reference, batch)
+  tokens = np.asarray(update.of_attempts(batch.tokens_BS, batch.layout))
+  attempt = np.asarray(update.of_attempts(batch.attempt_BS, batch.layout))
+  logp, ref = (_all_logps(config, p, batch, 1.0) for p in (tree, reference))
+  pick = lambda x: np.take_along_axis(x, tokens[..., None], axis=-1)[..., 0]
+  ratio = pick(logp) - pick(ref)
+  exact = (np.exp(logp) * (logp - ref)).sum(-1)
+  penalty, later_of = (exact, exact) if kl == 'exact' else (ratio**2 / 2, ratio)
+  loss = 0.0
+  for b, t in np.argwhere(attempt > 0):
+    a = attempt[b, t]
+    to_go = lambda row: later_of[row, t + 1 :][attempt[row, t + 1 :] == a].sum()
+    others = [row for row in range(b // 4 * 4, b // 4 * 4 + 4)
+              if row != b and attempt[row, t] == a]
+    weight = to_go(b) - sum(map(to_go, others)) / (1 + len(others))
+    loss += 0.3 * (penalty[b, t] + pick(logp)[b, t] * weight) / 8
+  np.testing.assert_allclose(metrics['loss'], loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize('micro_batches', [2, 8])
+def test_micro_batches_of_whole_problems_have_the_baseline_of_the_batch(
+    micro_batches):
+  _, tree, reference, batch = _kl_batch()
+  whole, metrics = _kl_step(1)(_state(tree), reference, batch)
+  parts, part_metrics = _kl_step(micro_batches)(_state(tree), reference, batch)
+  _close(whole.params, parts.params, atol=1e-5)
+  _close(metrics, part_metrics, atol=1e-4)
+  # Micro-batches that cut problems in two have baselines of two samples.
+  halves, _ = _kl_step(1, samples=2)(_state(tree), reference, batch)
+  cut, _ = _kl_step(16)(_state(tree), reference, batch)
+  _close(halves.params, cut.params, atol=1e-5)
+  gap = max(np.abs(a - b).max() for a, b in zip(
+      jax.tree.leaves(halves.params), jax.tree.leaves(whole.params)))
+  assert gap > 1e-3
+
+
+# 32 rows of 8 problems. 8 devices with 4 rows, in one micro-batch or in two of
+# 2 rows: each problem is then on two devices. Or 2 devices.
+@pytest.mark.parametrize('shape,micro_batches', [
+    ((8, 1, 1), 1), ((8, 1, 1), 2), ((4, 2, 1), 4), ((2, 2, 2), 4),
+    ((1, 4, 2), 4)])
+def test_the_baseline_of_the_kl_is_one_on_any_mesh(shape, micro_batches):
+  config, tree, reference, batch = _kl_batch()
+  expected, expected_metrics = _kl_step(1)(_state(tree), reference, batch)
+  mesh = sharding.make_mesh(config_lib.MeshConfig(*shape))
+  where = sharding.tree_shardings(mesh, decoder.logical_axes(config))
+  with jax.set_mesh(mesh):
+    place = lambda tree: jax.tree.map(jax.device_put, tree, where)
+    given = (_state(place(tree)), place(reference), jax.tree.map(
+        lambda x: sharding.put_rows(np.asarray(x), mesh), batch))
+    compiled = _kl_step(micro_batches).lower(*given).compile()
+    state, metrics = compiled(*given)
+  _close(jax.device_get(state.params), expected.params, atol=1e-5)
+  _close(metrics, expected_metrics, atol=1e-4)
+  # Devices exchange ids and KL of their rows, and no activations.
+  rows = 32 // micro_batches
+  gathered = re.findall(rf'f32\[{rows},([\d,]+)\]\S* all-gather\(',
+                        compiled.as_text())
+  assert all(np.prod([int(n) for n in x.split(',')]) <= 11 for x in gathered)
+
+
+def test_a_micro_batch_without_two_samples_of_a_problem_is_refused():
+  _, tree, reference, batch = _kl_batch()
+  with pytest.raises(ValueError, match='a micro-batch of 1 rows, 4 a problem'):
+    _kl_step(32)(_state(tree), reference, batch)
+
+
 def test_language_modelling_loss_by_hand():
   # Zero weights predict every id alike: the loss is log V on learned tokens.
   config = testing.model_config()
@@ -323,8 +491,9 @@ def test_clipping_and_its_absence_have_one_form_of_state():
   assert jax.tree.structure(with_clip) == jax.tree.structure(without)
 
 
-def test_language_modelling_learns_no_dead_slot():
-  config = testing.model_config()
+@pytest.mark.parametrize('softcap', [0.0, 0.7])
+def test_language_modelling_learns_no_dead_slot(softcap):
+  config = testing.model_config(num_layers=1, final_softcap=softcap)
   tree = testing.params(config)
   rng = np.random.default_rng(0)
   tokens = rng.integers(0, testing.VOCAB, (2, 9)).astype(np.int32)
@@ -340,8 +509,10 @@ def test_language_modelling_learns_no_dead_slot():
   # Row 0 learns slots 4 to 8, row 1 slots 1 to 3, 7 and 8.
   hidden, _ = decoder.forward(config, tree, tokens, update.positions(
       jnp.asarray(valid)), jnp.asarray(valid))
-  logp = jax.nn.log_softmax(
-      decoder.logits(config, hidden, decoder.head(config, tree)))
+  scores = np.asarray(hidden) @ np.asarray(decoder.head(config, tree))
+  if softcap:
+    scores = softcap * np.tanh(scores / softcap)
+  logp = jax.nn.log_softmax(scores)
   learned = [(0, s) for s in range(4, 9)] + [(1, s) for s in (1, 2, 3, 7, 8)]
   expected = -np.mean([logp[b, s - 1, tokens[b, s]] for b, s in learned])
   np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-5)

@@ -41,6 +41,7 @@ class Line(NamedTuple):
     points: (x, y).
     colour: from 0; after `COLOURS` they begin again.
     dash: from 0, solid; likewise.
+    bounds: (low, high) of each point; empty for none.
   """
 
   series: str
@@ -48,6 +49,7 @@ class Line(NamedTuple):
   points: Sequence[tuple[float, float]]
   colour: int
   dash: int
+  bounds: Sequence[tuple[float, float]] = ()
 
 
 class Tick(NamedTuple):
@@ -85,6 +87,7 @@ class Chart:
     x_ticks: along it.
     y_ticks: along the vertical axis.
     marks: lines.
+    bands: `(path, style)` of the areas between the bounds of lines.
     bars: `(x, y, width, height, words)` of rectangles.
   """
 
@@ -93,6 +96,7 @@ class Chart:
   x_ticks: Sequence[Tick]
   y_ticks: Sequence[Tick]
   marks: Sequence[Mark] = ()
+  bands: Sequence[tuple[str, str]] = ()
   bars: Sequence[tuple[float, float, float, float, str]] = ()
 
   def legend(self) -> list[tuple[str, list[Mark]]]:
@@ -130,12 +134,16 @@ def lines(
   means = [_means(line.points) for line in drawn]
   xs = sorted({x for line in drawn for x, _ in line.points})
   ys = [y for points in means for _, y in points] + [0.0] * from_zero
+  ys += [y for line in drawn for ends in line.bounds for y in ends]
   y_values = ticks(min(ys), max(ys))
   x_scale = _scale(place(xs[0]), place(xs[-1]), LEFT, RIGHT)
   y_scale = _scale(y_values[0], y_values[-1], BOTTOM, TOP)
   x_values = xs if doubling else [
       x for x in ticks(xs[0], xs[-1])
       if xs[0] <= x <= xs[-1] and x == int(x)] or xs[:1]
+  bands = [
+      (_path([(x_scale(place(x)), y_scale(y)) for x, y in _around(line)]) + 'Z',
+       f'c{line.colour % COLOURS}') for line in drawn if line.bounds]
   marks = [
       Mark(_path([(x_scale(place(x)), y_scale(y)) for x, y in points]),
            f'c{line.colour % COLOURS} d{line.dash % DASHES}', line.series,
@@ -144,7 +152,7 @@ def lines(
   return Chart(
       title, x_title,
       [Tick(x_scale(place(x)), f'{x:g}') for x in x_values],
-      [Tick(y_scale(y), unit.tick(y)) for y in y_values], marks)
+      [Tick(y_scale(y), unit.tick(y)) for y in y_values], marks, bands)
 
 
 def histogram(
@@ -176,6 +184,13 @@ def ticks(low: float, high: float) -> list[float]:
   step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m * 4 >= span)
   first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
   return [round(step * i, 12) for i in range(first, max(last, first + 1) + 1)]
+
+
+def _around(line):
+  """The corners of the area between a line's bounds."""
+  xs = [x for x, _ in line.points]
+  low, high = zip(*line.bounds)
+  return [*zip(xs, low), *reversed(list(zip(xs, high)))]
 
 
 def _means(points):

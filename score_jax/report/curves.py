@@ -14,8 +14,12 @@ class _Panel(NamedTuple):
   series: tuple[tuple[str, str], ...]  # What it is called, and its key.
 
 
+_MOST_ATTEMPTS = 16  # More have no curve of each.
+
+
 def _attempts(key):
-  return (('attempt 1', f'{key}_t1'), ('attempt 2', f'{key}_t2'))
+  return tuple((f'attempt {a}', f'{key}_t{a}')
+               for a in range(1, _MOST_ATTEMPTS + 1))
 
 
 _PANELS = (
@@ -68,7 +72,7 @@ def _panel(runs, stage, panel):
       with runs_lib.expected(run.folder / 'metrics.jsonl'):
         points = [(row['step'], float(row[key])) for row in run.logged[stage]
                   if row.get(key) is not None]
-      found.append((name, run, points))
+      found.append((name, run, points, ()))
   return _lines(panel.title, 'step', panel.unit, runs, found)
 
 
@@ -81,7 +85,9 @@ def _study(runs, stage, key, title, x, series):
         with runs_lib.expected(run.folder / 'results.json'):
           ys = [float(y) for y in study[name]]
           xs = [int(x) for x in study.get('budget', range(1, len(ys) + 1))]
-        found.append((name, run, list(zip(xs, ys))))
+          bounds = [(float(low), float(high))
+                    for low, high in study.get(f'{name}_ci95', ())]
+        found.append((name, run, list(zip(xs, ys)), bounds))
   return _lines(title, x, charts.PERCENT, runs, found, from_zero=False,
                 doubling=key == 'scaling')
 
@@ -98,15 +104,15 @@ def _edit_distances(runs, stage):
 
 def _lines(title, x_title, unit, runs, found, **options):
   """Several runs differ in colour, one run's series do; None without points."""
-  names = list(dict.fromkeys(name for name, _, _ in found))
+  names = list(dict.fromkeys(name for name, *_ in found))
   labels = [run.label for run in runs]
   several = len(runs) > 1
   drawn = [
       charts.Line(
           name, run.label if several else '', points,
           colour=(labels.index(run.label) if several else names.index(name)),
-          dash=names.index(name) if several else 0)
-      for name, run, points in found if points]
+          dash=names.index(name) if several else 0, bounds=bounds)
+      for name, run, points, bounds in found if points]
   if not drawn:
     return None
   return charts.lines(title, x_title, unit, drawn, **options)

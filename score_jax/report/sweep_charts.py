@@ -1,14 +1,25 @@
 """The charts of a sweep: training, edits, inference scaling, the dial."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from score_jax.report import charts
+from score_jax.report import seeds
 
-_SERIES = (('attempt 1', lambda row: row['accuracy_t1']),
-           ('attempt 2', lambda row: row['accuracy_t2']),
+_SERIES = (('first attempt', lambda row: rate(row, 'accuracy_first')),
+           ('last attempt', lambda row: rate(row, 'accuracy_last')),
            ('another answer', lambda row: 1 - row['unchanged']))
+_BEFORE = {'accuracy_first': 'accuracy_t1', 'accuracy_last': 'accuracy_t2'}
+
+
+def rate(found: dict[str, Any], key: str) -> float | None:
+  """Return a number of a result, by the name it had in older files if need be.
+
+  Before accuracies were logged of every attempt, that of the last one was
+  called `accuracy_t2`.
+  """
+  return found.get(key, found.get(_BEFORE.get(key)))
 
 
 def drawn(sweep) -> dict[str, tuple[str, list[charts.Chart]]]:
@@ -65,11 +76,18 @@ def _scaling(sweep, value):
     if found:
       yield charts.lines(
           _title(sweep, name, value), 'samples', charts.PERCENT, [
-              charts.Line(series, '', list(zip(
-                  found[0]['budget'], _mean([of_seed[series]
-                                             for of_seed in found]))), n, 0)
+              _over_seeds(series, n, found)
               for n, series in enumerate(('parallel', 'corrected'))],
           from_zero=False, doubling=True)
+
+
+def _over_seeds(series, number, found) -> charts.Line:
+  """The mean over seeds of a curve, with t intervals if there are several."""
+  over = [seeds.over(values) for values in zip(*(of[series] for of in found))]
+  bounds = [tuple(min(max(end, 0.0), 1.0) for end in of['ci95'])
+            for of in over if of['ci95']]
+  points = list(zip(found[0]['budget'], (of['mean'] for of in over)))
+  return charts.Line(series, '', points, number, 0, bounds)
 
 
 def _dial(sweep) -> list[charts.Chart]:
@@ -80,11 +98,11 @@ def _dial(sweep) -> list[charts.Chart]:
   names = list(dict.fromkeys(name for of in by_value.values() for name in of))
   found = []
   for title, key, unit in (('Delta, points', 'delta', charts.POINTS),
-                           ('acc@t2', 'accuracy_t2', charts.PERCENT),
+                           ('acc@last', 'accuracy_last', charts.PERCENT),
                            ('unchanged', 'unchanged', charts.PERCENT)):
     lines = [
         charts.Line(name, '', [
-            (value, float(np.mean([result.found[key]
+            (value, float(np.mean([rate(result.found, key)
                                    for result in rows[name].values()])))
             for value, rows in by_value.items() if name in rows],
             colour=number, dash=number // charts.COLOURS)
@@ -93,7 +111,3 @@ def _dial(sweep) -> list[charts.Chart]:
     found.append(charts.lines(title, ', '.join(sweep.settings.dial), unit,
                               lines, doubling=values[0] > 0))
   return found
-
-
-def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
-  return np.mean(rows, axis=0).tolist()

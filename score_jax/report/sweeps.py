@@ -67,8 +67,8 @@ class _Column(NamedTuple):
 
 
 _COLUMNS = (
-    _Column('acc@t1', 'accuracy_t1', numbers.percent),
-    _Column('acc@t2', 'accuracy_t2', numbers.percent),
+    _Column('acc@t1', 'accuracy_first', numbers.percent),
+    _Column('acc@last', 'accuracy_last', numbers.percent),
     _Column('delta', 'delta', numbers.points),
     _Column('i→c', 'i_to_c', numbers.percent),
     _Column('c→i', 'c_to_i', numbers.percent),
@@ -148,8 +148,8 @@ def all_tables(sweep: Sweep) -> list[tables.Table]:
 
 
 _NOTE = ('Means over seeds, with 95% intervals (t). Shares are of all problems;'
-         ' of wrong and right first attempts where it says so. Of three'
-         ' attempts the last stands for the second.')
+         ' of wrong and right first attempts where it says so. acc@last is of'
+         ' the last attempt.')
 
 
 def record(sweep: Sweep) -> dict[str, Any]:
@@ -172,11 +172,19 @@ def _row_record(of, against) -> dict[str, Any]:
       'seeds': sorted(of),
       'n': [of[seed].found['n'] for seed in sorted(of)],
       'feedback': next(iter(of.values())).found.get('feedback', 'none'),
-      **kept({c.key: _over(of, _of_result, c.key) for c in _COLUMNS}),
+      **kept({key: _over(of, _of_result, key) for key in (
+          *(c.key for c in _COLUMNS), *_numbered(of))}),
       'swapped': kept({
           c.key: _over(of, _of_swapped, c.key) for c in _SWAPPED}),
       'difference': kept({
-          c.key: _difference(of, against, c.key) for c in _DIFFERENCES})}
+          key: _difference(of, against, key) for key in (
+              *(c.key for c in _DIFFERENCES), *_numbered(of | against))})}
+
+
+def _numbered(of) -> list[str]:
+  """The fields with the accuracy of each attempt, which any seed has."""
+  return sorted({key for result in of.values() for key in result.found
+                 if re.fullmatch(r'accuracy_t\d+', key)})
 
 
 def _at(sweep, value):
@@ -191,7 +199,7 @@ def _is_intrinsic(of):
 
 
 def _of_result(result, key):
-  return result.found.get(key)
+  return sweep_charts.rate(result.found, key)
 
 
 def _of_swapped(result, key):
@@ -205,8 +213,10 @@ def _over(of, read, key):
 
 
 def _difference(of, against, key):
-  values = [{seed: result.found[key] for seed, result in row.items()}
+  values = [{seed: _of_result(result, key) for seed, result in row.items()}
             for row in (of, against)]
+  if any(None in of_row.values() for of_row in values):
+    return None
   return seeds.difference(*values)
 
 

@@ -1,13 +1,12 @@
 """The results of a run as a table of plain text."""
 
+import itertools
 from typing import Any
 
 from score_jax.report import numbers
 
 TITLES = {'base': 'base', 'stage1': 'Stage I', 'stage1b': 'Stage I(b)',
           'stage2': 'Stage II'}
-_COLUMNS = ('', 'n', 'acc@t1', 'acc@t2', 'delta [95% interval]', 'i->c',
-            'c->i', 'unchanged', 'truncated t1/t2')
 
 
 NOT_INTRINSIC = (
@@ -39,16 +38,19 @@ def results_table(results: dict[str, Any]) -> str:
 
   Args:
     results: what `results.json` holds: under 'stages', by stage, `n` problems,
-      rates in 0..1 (`accuracy_t1`, `accuracy_t2`, `i_to_c`, `c_to_i`,
-      `unchanged`, `truncated_t1`, `truncated_t2`), the difference `delta` of
-      the accuracies and its interval `delta_ci95`, and what `feedback` stood
-      between the attempts.
+      rates in 0..1 (`accuracy_t1` and so on of each attempt, `i_to_c`,
+      `c_to_i`, `unchanged`, `truncated_t1` and so on), the difference `delta`
+      of the last and the first accuracy and its interval `delta_ci95`, and
+      what `feedback` stood between the attempts.
 
   Returns:
     Lines of columns; rates in percent, delta in percentage points.
   """
   stages = results['stages']
-  rows = [_COLUMNS] + [_cells(*row) for row in named(stages).items()]
+  attempts = max((len(_accuracies(stage)) for stage in stages.values()),
+                 default=2)
+  rows = [_columns(attempts)] + [
+      _cells(*row, attempts) for row in named(stages).items()]
   widths = [max(map(len, column)) for column in zip(*rows)]
   lines = []
   for first, *rest in rows:
@@ -60,17 +62,32 @@ def results_table(results: dict[str, Any]) -> str:
   return '\n'.join(lines)
 
 
-def _cells(title, stage):
+def _accuracies(stage) -> list[str]:
+  """The fields with the accuracy of each attempt, in order."""
+  names = (f'accuracy_t{a}' for a in itertools.count(1))
+  return list(itertools.takewhile(stage.__contains__, names))
+
+
+def _columns(attempts):
+  numbered = [f't{a}' for a in range(1, attempts + 1)]
+  return ('', 'n', *(f'acc@{t}' for t in numbered), 'delta [95% interval]',
+          'i->c', 'c->i', 'unchanged', f'truncated {"/".join(numbered)}')
+
+
+def _cells(title, stage, attempts):
   percent, points = numbers.percent, numbers.points
   low, high = stage['delta_ci95']
+  accuracy = [percent(stage[name]) for name in _accuracies(stage)]
+  truncated = [percent(stage[name.replace('accuracy', 'truncated')])
+               for name in _accuracies(stage)
+               if name.replace('accuracy', 'truncated') in stage]
   return (
       title,
       str(stage['n']),
-      percent(stage['accuracy_t1']),
-      percent(stage['accuracy_t2']),
+      *(accuracy + [''] * (attempts - len(accuracy))),
       f'{points(stage["delta"])} [{points(low)}, {points(high)}]',
       percent(stage['i_to_c']),
       percent(stage['c_to_i']),
       percent(stage['unchanged']),
-      f'{percent(stage["truncated_t1"])}/{percent(stage["truncated_t2"])}',
+      '/'.join(truncated),
   )

@@ -38,11 +38,19 @@ class _Field(NamedTuple):
   interval: str = ''
 
 
+_MOST_ATTEMPTS = 16  # More have no column of each.
+
+
+def _by_attempt(title, key):
+  return tuple(
+      _Field(f'{title}t{a}', f'{key}_t{a}', numbers.percent, f'{key}_t{a}_ci95')
+      for a in range(1, _MOST_ATTEMPTS + 1))
+
+
 # A field that no row has gets no column.
 _FIELDS = (
     _Field('n', 'n', numbers.count),
-    _Field('acc@t1', 'accuracy_t1', numbers.percent, 'accuracy_t1_ci95'),
-    _Field('acc@t2', 'accuracy_t2', numbers.percent, 'accuracy_t2_ci95'),
+    *_by_attempt('acc@', 'accuracy'),
     _Field('delta', 'delta', numbers.points, 'delta_ci95'),
     _Field('i→c', 'i_to_c', numbers.percent, 'i_to_c_ci95'),
     _Field('c→i', 'c_to_i', numbers.percent, 'c_to_i_ci95'),
@@ -50,15 +58,13 @@ _FIELDS = (
     _Field('unchanged', 'unchanged', numbers.percent),
     _Field('changed\nif wrong', 'changed_wrong', numbers.percent),
     _Field('changed\nif right', 'changed_right', numbers.percent),
-    _Field('truncated\nt1', 'truncated_t1', numbers.percent),
-    _Field('truncated\nt2', 'truncated_t2', numbers.percent),
+    *_by_attempt('truncated\n', 'truncated'),
     _Field('McNemar\np', 'mcnemar_p', numbers.p_value),
 )
 _STUDIES = (  # Where `results.json` has it, what it is, and its fields.
     ('self_refine', 'Self-Refine, by prompting', _FIELDS),
     ('baselines', 'two samples, nothing corrected', (
         _Field('pass@2', 'pass_at_2', numbers.percent),
-        _Field('majority@2', 'majority_at_2', numbers.percent),
         _Field('tokens', 'tokens', numbers.plain),
         _Field('of two\nattempts', 'tokens_two_attempts', numbers.plain),
         _Field('temperature', 'temperature', numbers.plain))),

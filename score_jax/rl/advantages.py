@@ -1,4 +1,4 @@
-"""The baseline."""
+"""Leave-one-out baselines, of rewards and of the KL to go."""
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,37 @@ def leave_one_out(rewards_BA: jax.Array, samples: int) -> jax.Array:
   """
   rewards_BA = jnp.asarray(rewards_BA, jnp.float32)
   grouped_NGA = rewards_BA.reshape(-1, samples, rewards_BA.shape[1])
-  total_N1A = grouped_NGA.sum(axis=1, keepdims=True)
-  others_NGA = (total_N1A - grouped_NGA) / (samples - 1)
-  return (grouped_NGA - others_NGA).reshape(rewards_BA.shape)
+  # Differences first: the advantages of equal rewards are exactly zero. A mean
+  # of fractions such as 0.2 would leave rounding, which Adam scales up.
+  gaps_NGGA = grouped_NGA[:, :, None] - grouped_NGA[:, None]
+  return (gaps_NGGA.sum(axis=2) / (samples - 1)).reshape(rewards_BA.shape)
+
+
+def baseline_to_go(
+    to_go_BT: jax.Array, alive_BT: jax.Array, samples: int
+) -> jax.Array:
+  """Predict a quantity to go, at each position, from the other samples.
+
+      b_gt = sum over alive g' != g of x_g't / (1 + number of alive g' != g)
+
+  A sample is alive at t if its attempt has not ended there. The result of a row
+  depends on no token of that row, so that it is a baseline: subtracting it
+  leaves the expected gradient as it is. The 1 shrinks the mean of few samples
+  towards 0: of the mean over alive samples, over all samples, this one, and the
+  sum over the whole attempt, this one had the least variance, or nearly so, for
+  attempts of 3 to 1,000 tokens.
+
+  Args:
+    to_go_BT: float32, the samples of a problem adjacent.
+    alive_BT: float32, 1 or 0.
+    samples: G, at least 2.
+
+  Returns:
+    baseline_BT: float32.
+  """
+  def others(x_BT):
+    grouped_NGT = x_BT.reshape(-1, samples, x_BT.shape[1])
+    total_N1T = grouped_NGT.sum(axis=1, keepdims=True)
+    return (total_N1T - grouped_NGT).reshape(x_BT.shape)
+
+  return others(alive_BT * to_go_BT) / (1 + others(alive_BT))

@@ -25,16 +25,63 @@ class TokenStatistics(NamedTuple):
   kl: jax.Array
 
 
-def _log_softmax(hidden, head_DV, temperature, softcap):
+def _scores(hidden, head_DV, temperature, softcap):
+  """The logits of which log-probabilities are the log-softmax, float32."""
   scores = jnp.matmul(hidden, head_DV.astype(hidden.dtype),
                       preferred_element_type=jnp.float32)
   if softcap:
     scores = softcap * jnp.tanh(scores / softcap)
-  return jax.nn.log_softmax(scores / temperature)
+  return scores / temperature
+
+
+@jax.custom_vjp
+def exact_kl(scores_BTV: jax.Array, ref_logp_BTV: jax.Array) -> jax.Array:
+  """Compute KL(softmax(scores) || pi_ref) at every position, float32 [B, T].
+
+  The gradient with respect to the scores is written out,
+
+      d KL / d scores_v = p_v * (log(p_v / q_v) - KL),
+
+  so that it is exactly zero where both distributions are equal. Automatic
+  differentiation of sum(p * log(p / q)) leaves rounding errors there, and Adam
+  scales these up to steps of the size of the learning rate.
+
+  Args:
+    scores_BTV: float32, logits of the policy.
+    ref_logp_BTV: float32, log-probabilities of the reference; no gradient.
+  """
+  return _kl_and_slope(scores_BTV, ref_logp_BTV)[0]
+
+
+def _kl_and_slope(scores_BTV, ref_logp_BTV):
+  logp_BTV = jax.nn.log_softmax(scores_BTV)
+  p_BTV, log_ratio_BTV = jnp.exp(logp_BTV), logp_BTV - ref_logp_BTV
+  kl_BT = jnp.sum(p_BTV * log_ratio_BTV, axis=-1)
+  return kl_BT, p_BTV * (log_ratio_BTV - kl_BT[..., None])
+
+
+exact_kl.defvjp(
+    _kl_and_slope, lambda slope_BTV, d_BT: (d_BT[..., None] * slope_BTV, None))
 
 
 def _pick(logp_BTV, tokens_BT):
   return jnp.take_along_axis(logp_BTV, tokens_BT[..., None], axis=-1)[..., 0]
+
+
+def without_kl(stats: TokenStatistics, differs: jax.Array) -> TokenStatistics:
+  """Set the KL to exactly zero, with its gradients, unless the models differ.
+
+  Where policy and reference are one function, compilers may still round their
+  log-probabilities differently.
+
+  Args:
+    stats: of every token.
+    differs: bool scalar, whether policy and reference have different weights.
+  """
+  return stats._replace(
+      kl=jnp.where(differs, stats.kl, 0),
+      ref_logp=jnp.where(
+          differs, stats.ref_logp, jax.lax.stop_gradient(stats.logp)))
 
 
 def token_logps(
@@ -45,7 +92,8 @@ def token_logps(
     softcap: float = 0.0,
 ) -> jax.Array:
   """log pi(token), float32 [B, T], at temperature 1: for cross-entropy."""
-  return _pick(_log_softmax(hidden_BTD, head_DV, 1.0, softcap), tokens_BT)
+  logp_BTV = jax.nn.log_softmax(_scores(hidden_BTD, head_DV, 1.0, softcap))
+  return _pick(logp_BTV, tokens_BT)
 
 
 def token_statistics(
@@ -70,12 +118,12 @@ def token_statistics(
       divided by it, so that pi here is the pi that acted.
     softcap: c of c * tanh(scores / c), before the temperature; 0 for none.
   """
-  logp_BTV = _log_softmax(hidden_BTD, head_DV, temperature, softcap)
-  ref_logp_BTV = jax.lax.stop_gradient(
-      _log_softmax(ref_hidden_BTD, ref_head_DV, temperature, softcap))
-  p_BTV = jnp.exp(logp_BTV)
+  scores_BTV = _scores(hidden_BTD, head_DV, temperature, softcap)
+  logp_BTV = jax.nn.log_softmax(scores_BTV)
+  ref_logp_BTV = jax.lax.stop_gradient(jax.nn.log_softmax(
+      _scores(ref_hidden_BTD, ref_head_DV, temperature, softcap)))
   return TokenStatistics(
       logp=_pick(logp_BTV, tokens_BT),
-      entropy=-jnp.sum(p_BTV * logp_BTV, axis=-1),
+      entropy=-jnp.sum(jnp.exp(logp_BTV) * logp_BTV, axis=-1),
       ref_logp=_pick(ref_logp_BTV, tokens_BT),
-      kl=jnp.sum(p_BTV * (logp_BTV - ref_logp_BTV), axis=-1))
+      kl=exact_kl(scores_BTV, ref_logp_BTV))

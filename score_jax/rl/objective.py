@@ -15,11 +15,17 @@ advantages A in place of R and sg() for stop_gradient:
     ]
 
 The last term is the effect of token t on the KL of the tokens after it; without
-it ('token' credit) the gradient is not that of the sequence KL. `kl='k2'` takes
-0.5 * (log-ratio)^2 of the sampled token for KL_t, which has the same expected
-gradient, and the log-ratio itself in the sum of later tokens. k1 and k3 are not
-offered: differentiated, k1 has expected gradient zero and k3 that of
-KL(pi_ref || pi).
+it ('token' credit) the gradient is not that of the sequence KL. Its sum of
+later KL, the KL to go, is positive and grows with the length of the attempt.
+With `group` = G > 1 it has a baseline: the KL to go of the problem's other
+samples at the same position (`advantages.baseline_to_go`). That does not depend
+on the row's own tokens, so the expected gradient is the same; its variance is
+smaller, see `score_jax.baseline_variance`.
+
+`kl='k2'` takes 0.5 * (log-ratio)^2 of the sampled token for KL_t, which has the
+same expected gradient, and the log-ratio itself in the sum of later tokens. k1
+and k3 are not offered: differentiated, k1 has expected gradient zero and k3
+that of KL(pi_ref || pi).
 
 Credit never crosses attempts (gamma = 0), and prompt and instruction tokens
 belong to no attempt, so they get none.
@@ -28,6 +34,7 @@ belong to no attempt, so they get none.
 import jax
 import jax.numpy as jnp
 
+from score_jax.rl import advantages as advantages_lib
 from score_jax.rl import logprobs
 
 
@@ -41,6 +48,7 @@ def fused_loss(
     *,
     kl: str = 'exact',
     kl_credit: str = 'sequence',
+    group: int = 1,
 ) -> tuple[jax.Array, jax.Array]:
   """The loss above, of all tokens or of a chunk of them.
 
@@ -53,6 +61,8 @@ def fused_loss(
     behind_BA: float32, the KL of the tokens behind the chunk; None for zeros.
     kl: 'exact' or 'k2'.
     kl_credit: 'sequence' or 'token'.
+    group: adjacent rows that are samples of one problem, over which the KL to
+      go has its leave-one-out baseline; 1: it has none.
 
   Returns:
     The loss, a float32 scalar, and `behind_BA` with the chunk's own KL: what
@@ -75,6 +85,8 @@ def fused_loss(
     own.append(jnp.sum(of_attempt_BT, axis=1))
     if kl_credit == 'sequence':
       later_BT = _sum_of_later(of_attempt_BT) + behind_BA[:, a, None]
+      if group > 1:
+        later_BT -= advantages_lib.baseline_to_go(later_BT, mask_BT, group)
       penalty_BT += stats.logp * later_BT
     penalty = kl_weight * jnp.sum(mask_BT * penalty_BT)
     loss += (policy + penalty) / normaliser_A[a]
@@ -86,12 +98,15 @@ def normalisers(attempt_BT: jax.Array, attempts: int, kind: str) -> jax.Array:
 
   Taken over the whole batch, before it is cut into micro-batches, so that
   accumulated gradients are those of the batch. 'sequence' is the paper's mean
-  over rows of sums over tokens.
+  over rows of sums over tokens. Only rows with learned tokens of the attempt
+  count: the first attempts that the frozen base draws (`offline`) and masked
+  attempts are left out. At least 1.
   """
+  is_of_BTA = attempt_BT[..., None] == jnp.arange(1, attempts + 1)[None, None]
   if kind == 'sequence':
-    return jnp.full((attempts,), attempt_BT.shape[0], jnp.float32)
-  numbers = jnp.arange(1, attempts + 1)
-  counts = jnp.sum(attempt_BT[..., None] == numbers[None, None], axis=(0, 1))
+    counts = jnp.sum(jnp.any(is_of_BTA, axis=1), axis=0)
+  else:
+    counts = jnp.sum(is_of_BTA, axis=(0, 1))
   return jnp.maximum(counts, 1).astype(jnp.float32)
 
 

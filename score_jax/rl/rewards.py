@@ -28,6 +28,11 @@ What SCoRe is compared with is a table too:
 `returns` gives each attempt the discounted rewards of those after it, too: with
 gamma = 1 `last` is the policy gradient of E[r2], and Stage II at alpha = 0 that
 of E[r1 + r2]. `factored` leaves out what an attempt cannot change any more.
+
+An attempt that ran out of tokens (truncated) is graded as any other. `zeroed`
+and `masked` are the alternatives; and `truncated_bonus='unpaid'` drops the
+bonus alpha * (r2 - r1), up or down, of an attempt after a truncated one, so
+that merely answering in time is not paid 1 + alpha.
 """
 
 import dataclasses
@@ -45,10 +50,14 @@ class Credit:
     reward_AA: entry [a, b] is what the raw reward of attempt b adds to the
       shaped reward of attempt a.
     kl_A: weight of each attempt's KL to the reference.
+    bonuses: for each attempt but the last, what the bonus against it adds to
+      `reward_AA`, which is left out of rows where that attempt is truncated
+      and the bonus is then unpaid; None where there is no bonus.
   """
 
   reward_AA: tuple[tuple[float, ...], ...]
   kl_A: tuple[float, ...]
+  bonuses: tuple[tuple[tuple[float, ...], ...] | None, ...] = ()
 
 
 def stage1(attempts: int, beta1: float, beta2: float) -> Credit:
@@ -60,11 +69,17 @@ def stage1(attempts: int, beta1: float, beta2: float) -> Credit:
 
 def stage2(attempts: int, alpha: float, beta1: float) -> Credit:
   """Eq. 4 with the bonus of Eq. 5: each attempt is paid, progress more."""
-  reward = np.eye(attempts)
-  for a in range(1, attempts):
-    reward[a, a] += alpha
-    reward[a, a - 1] -= alpha
-  return _credit(reward, [beta1] * attempts)
+  bonuses = _bonuses(attempts, alpha)
+  reward = np.eye(attempts) + sum(bonuses)
+  return _credit(reward, [beta1] * attempts, bonuses)
+
+
+def _bonuses(attempts, alpha) -> list[np.ndarray]:
+  """Of each attempt but the last, alpha * (r_a+1 - r_a) for the one after."""
+  found = [np.zeros((attempts, attempts)) for _ in range(attempts - 1)]
+  for a, bonus in enumerate(found):
+    bonus[a + 1, a + 1], bonus[a + 1, a] = alpha, -alpha
+  return found
 
 
 def last(attempts: int, beta1: float) -> Credit:
@@ -91,7 +106,8 @@ def progress(attempts: int, alpha: float, beta1: float) -> Credit:
   bonus = np.eye(attempts) - np.eye(attempts, k=-1)
   outcome = np.zeros((attempts, attempts))
   outcome[:, -1] = 1.0
-  return _credit(outcome + alpha * bonus, [beta1] * attempts)
+  return _credit(outcome + alpha * bonus, [beta1] * attempts,
+                 _bonuses(attempts, alpha))
 
 
 def with_critique(credit: Credit) -> Credit:
@@ -100,9 +116,14 @@ def with_critique(credit: Credit) -> Credit:
   The critique is not graded. It is paid as the attempt that it is written for,
   and has its KL weight.
   """
-  reward_AA = np.zeros((3, 3))
-  reward_AA[:, [0, 2]] = np.array(credit.reward_AA)[[0, 1, 1]]
-  return _credit(reward_AA, [credit.kl_A[a] for a in (0, 1, 1)])
+
+  def spread(table_AA):
+    found_AA = np.zeros((3, 3))
+    found_AA[:, [0, 2]] = table_AA[[0, 1, 1]]
+    return found_AA
+
+  found = _mapped(credit, spread, [credit.kl_A[a] for a in (0, 1, 1)])
+  return dataclasses.replace(found, bonuses=(*found.bonuses, None))
 
 
 def none(attempts: int) -> Credit:
@@ -115,10 +136,9 @@ def returns(credit: Credit, gamma: float) -> Credit:
 
   The paper has gamma = 0 throughout, and tried 0.8 with alpha = 1.
   """
-  reward_AA = np.array(credit.reward_AA)
-  powers = np.subtract.outer(*2 * [np.arange(len(reward_AA))])
+  powers = np.subtract.outer(*2 * [np.arange(len(credit.kl_A))])
   discount_AA = np.triu(float(gamma) ** np.maximum(-powers, 0))
-  return _credit(discount_AA @ reward_AA, credit.kl_A)
+  return _mapped(credit, lambda table_AA: discount_AA @ table_AA, credit.kl_A)
 
 
 def factored(credit: Credit) -> Credit:
@@ -128,16 +148,70 @@ def factored(credit: Credit) -> Credit:
   as it is, and their noise goes: in Stage II attempt 2 has (1 + alpha) r2, of
   which leave-one-out is (1 + alpha) times that of r2.
   """
-  return _credit(np.triu(credit.reward_AA), credit.kl_A)
+  return _mapped(credit, np.triu, credit.kl_A)
 
 
-def _credit(reward, kl):
-  return Credit(tuple(tuple(map(float, row)) for row in reward),
-                tuple(map(float, kl)))
+def _mapped(credit, change, kl):
+  """The credit with its tables changed, and these KL weights."""
+  return _credit(
+      change(np.array(credit.reward_AA)), kl,
+      [bonus if bonus is None else change(np.array(bonus))
+       for bonus in credit.bonuses])
 
 
-def shaped_rewards(rewards_BA: jax.Array, credit: Credit) -> jax.Array:
-  """Each attempt's shaped reward, float32 [B, A], from raw rewards [B, A]."""
-  reward_1AA = jnp.asarray([credit.reward_AA], jnp.float32)
+def _credit(reward, kl, bonuses=()):
+  rows = lambda table: tuple(tuple(map(float, row)) for row in table)
+  return Credit(
+      rows(reward), tuple(map(float, kl)),
+      tuple(rows(bonus) if bonus is not None and np.any(bonus) else None
+            for bonus in bonuses))
+
+
+def shaped_rewards(
+    rewards_BA: jax.Array,
+    credit: Credit,
+    unpaid_BA: jax.Array | None = None,
+) -> jax.Array:
+  """Each attempt's shaped reward, float32 [B, A], from raw rewards [B, A].
+
+  Args:
+    rewards_BA: raw rewards.
+    credit: the stage's coefficients.
+    unpaid_BA: bool, attempts against which there is no bonus; None for none.
+  """
+  shaped_BA = _combined(rewards_BA, credit.reward_AA)
+  if unpaid_BA is None:
+    return shaped_BA
+  for a, bonus in enumerate(credit.bonuses):
+    if bonus is not None:
+      shaped_BA -= jnp.where(jnp.asarray(unpaid_BA)[:, a, None],
+                             _combined(rewards_BA, bonus), 0)
+  return shaped_BA
+
+
+def _combined(rewards_BA, table_AA):
   # No matrix product, which a TPU would round to bfloat16.
-  return (jnp.asarray(rewards_BA)[:, None, :] * reward_1AA).sum(axis=-1)
+  table_1AA = jnp.asarray([table_AA], jnp.float32)
+  return (jnp.asarray(rewards_BA)[:, None, :] * table_1AA).sum(axis=-1)
+
+
+def zeroed(rewards_BA: jax.Array, truncated_BA: jax.Array) -> jax.Array:
+  """Set the raw rewards of truncated attempts to 0."""
+  return jnp.where(jnp.asarray(truncated_BA), 0, jnp.asarray(rewards_BA))
+
+
+def masked(attempt_BS: jax.Array, truncated_BA: jax.Array) -> jax.Array:
+  """Take the tokens of truncated attempts out of what is learned.
+
+  Args:
+    attempt_BS: int32, 1-based attempt that sampled the slot; 0 elsewhere.
+    truncated_BA: bool.
+
+  Returns:
+    attempt_BS with 0 in the slots of truncated attempts.
+  """
+  attempt_BS, truncated_BA = map(jnp.asarray, (attempt_BS, truncated_BA))
+  for a in range(truncated_BA.shape[1]):
+    is_left_out_BS = truncated_BA[:, a, None] & (attempt_BS == a + 1)
+    attempt_BS = jnp.where(is_left_out_BS, 0, attempt_BS)
+  return attempt_BS

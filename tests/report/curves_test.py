@@ -62,7 +62,11 @@ def test_studies_are_drawn_where_there_are_any(tmp_path):
   assert [(mark.series, mark.last) for mark in votes.marks] == [
       ('parallel', '55.0%'), ('corrected', '65.0%')]
   assert [tick.text for tick in votes.x_ticks] == ['2', '4', '8']
-  assert votes.y_ticks[0].text == '40%'  # Not from zero.
+  assert votes.y_ticks[0].text == '30%'  # Not from zero, with the intervals.
+  # One of the curves has intervals: an area of three points, there and back.
+  (area, style), = votes.bands
+  assert style == 'c0' and area.startswith('M') and area.endswith('Z')
+  assert area.count('L') == 5
   assert [tick.text for tick in drawn['Attempts in a row'].x_ticks] == [
       '1', '2', '3']
   assert [words for *_, words in drawn['Edits between attempts'].bars][0] == (

@@ -98,8 +98,8 @@ def test_charts_of_training_edits_and_scaling(sweep):
   assert [chart.title for chart in training] == ['score', 'plain', 'told']
   assert [(series, [mark.last for mark in marks])
           for series, marks in training[0].legend()] == [
-              ('attempt 1', ['25.0%', '25.0%']),
-              ('attempt 2', ['50.0%', '75.0%']),
+              ('first attempt', ['25.0%', '25.0%']),
+              ('last attempt', ['50.0%', '75.0%']),
               ('another answer', ['25.0%', '25.0%'])]
   _, edits = drawn['edits']
   assert [words for *_, words in edits[0].bars] == [
@@ -154,4 +154,4 @@ def test_files_are_whole_pages_pictures_and_tables(sweep, tmp_path):
     root = ElementTree.parse(path).getroot()
     assert root.tag == '{http://www.w3.org/2000/svg}svg'
   picture = (tmp_path / 'plots' / 'training_score.svg').read_text()
-  assert 'attempt 2: 50.0%, 75.0%' in picture
+  assert 'last attempt: 50.0%, 75.0%' in picture

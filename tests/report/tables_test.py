@@ -53,9 +53,9 @@ def test_studies_have_a_table_each(tmp_path):
   assert refined[1][0][:4] == ['Stage II', '1,000', '41.2%', '32.1%']
   assert found == {
       'a, two samples, nothing corrected': (
-          ('stage', 'pass@2', 'majority@2', 'tokens', 'of two\nattempts',
+          ('stage', 'pass@2', 'tokens', 'of two\nattempts',
            'temperature'),
-          [['Stage II', '50.0%', '43.0%', '400', '420', '0.7']]),
+          [['Stage II', '50.0%', '400', '420', '0.7']]),
       'a, repair of given attempts': (
           ('stage', 'n', 'accuracy', 'unchanged', 'truncated'),
           [['Stage II', '164', '30.1% [24.0 to 37.0]', '20.0%', '0.0%']]),

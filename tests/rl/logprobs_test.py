@@ -118,3 +118,70 @@ def test_token_logps_are_those_of_the_policy():
                                     temperature=1.0)
   np.testing.assert_allclose(
       logprobs.token_logps(hidden, head, tokens), stats.logp, rtol=1e-6)
+
+
+@pytest.mark.parametrize('temperature,softcap,spread', [
+    (1.0, 0.0, 1.0), (0.7, 0.0, 5.0), (1.0, 2.0, 3.0), (1.3, 30.0, 0.1),
+    (0.5, 0.0, 1e-3)])
+def test_the_gradient_of_equal_distributions_is_exactly_zero(
+    temperature, softcap, spread):
+  hidden, head, *_, tokens = _arrays()
+  head = spread * head
+
+  def of(hidden, head, *reference):
+    return jnp.sum(logprobs.token_statistics(
+        hidden, head, *reference, tokens, temperature=temperature,
+        softcap=softcap).kl)
+
+  value, grads = jax.jit(jax.value_and_grad(of, (0, 1)))(
+      hidden, head, hidden, head)
+  assert value == 0
+  for grad in grads:
+    np.testing.assert_array_equal(grad, 0)
+
+
+def test_the_kl_of_one_function_is_zero_however_it_is_rounded():
+  hidden, head, *_, tokens = _arrays()
+  rounded = hidden * np.float32(1 + 1e-6)  # As of another compiled program.
+
+  def loss(hidden, head, differs):
+    stats = logprobs.without_kl(logprobs.token_statistics(
+        hidden, head, rounded, head, tokens, temperature=1.0), differs)
+    log_ratio = stats.logp - stats.ref_logp
+    return jnp.sum(stats.kl + 0.5 * log_ratio**2 + log_ratio), log_ratio
+
+  for differs in (True, False):
+    (_, log_ratio), grads = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+        hidden, head, jnp.bool_(differs))
+    assert log_ratio.any() == differs
+  kl_alone = lambda *of: loss(*of)[0] - jnp.sum(loss(*of)[1])
+  for grad in jax.grad(kl_alone, (0, 1))(hidden, head, jnp.bool_(False)):
+    np.testing.assert_array_equal(grad, 0)
+
+
+@pytest.mark.parametrize('temperature,softcap', [
+    (1.0, 0.0), (0.7, 0.0), (0.6, 2.0)])
+def test_the_gradient_of_the_exact_kl_is_that_of_its_sum(temperature, softcap):
+  hidden, head, ref_hidden, ref_head, tokens = _arrays()
+
+  def log_softmax(h, w):
+    scores = jnp.matmul(h, w)
+    if softcap:
+      scores = softcap * jnp.tanh(scores / softcap)
+    return jax.nn.log_softmax(scores / temperature)
+
+  weight = np.random.default_rng(1).normal(size=(B, T)).astype(np.float32)
+
+  def plain(hidden, head):
+    logp, ref = log_softmax(hidden, head), log_softmax(ref_hidden, ref_head)
+    return jnp.sum(weight * jnp.sum(jnp.exp(logp) * (logp - ref), axis=-1))
+
+  def ours(hidden, head):
+    return jnp.sum(weight * logprobs.token_statistics(
+        hidden, head, ref_hidden, ref_head, tokens, temperature=temperature,
+        softcap=softcap).kl)
+
+  expected = jax.jit(jax.value_and_grad(plain, (0, 1)))(hidden, head)
+  got = jax.jit(jax.value_and_grad(ours, (0, 1)))(hidden, head)
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected)):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)

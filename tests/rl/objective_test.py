@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_jax.rl import advantages
 from score_jax.rl import logprobs
 from score_jax.rl import objective
 from score_jax.rl import rewards
@@ -151,6 +152,15 @@ def test_normalisers_by_hand():
       objective.normalisers(jnp.zeros_like(attempt), 2, 'token'), [1, 1])
 
 
+def test_rows_without_learned_tokens_of_an_attempt_are_not_in_its_mean():
+  # First attempts of two of three rows are the base's; a second one is masked.
+  attempt = jnp.array([[0, 0, 2, 2], [0, 0, 2, 0], [1, 0, 0, 0]])
+  np.testing.assert_array_equal(
+      objective.normalisers(attempt, 2, 'sequence'), [1, 2])
+  np.testing.assert_array_equal(
+      objective.normalisers(attempt, 3, 'sequence'), [1, 2, 1])
+
+
 def test_normalisers_divide_each_attempt_whole():
   # The two sums by hand above: policy 9 and 3.75, penalty 0.15 and 1.4.
   loss, _ = objective.fused_loss(
@@ -261,3 +271,65 @@ def test_token_credit_alone_is_not_the_gradient_of_the_sequence_kl():
   got, true = jax.grad(expected_loss)(tables), jax.grad(sequence_kl)(tables)
   assert np.max(np.abs(got[0] - true[0])) > 0.01
   np.testing.assert_allclose(got[1], true[1], atol=1e-6)
+
+
+# Three samples of one problem, two positions; the third ends after the first.
+GROUP_LOGP_BT = jnp.array([[-1.0, -2.0], [-0.5, -1.5], [-3.0, 0.0]])
+GROUP_KL_BT = jnp.array([[0.1, 0.4], [0.2, 0.8], [0.3, 5.0]])
+GROUP_ATTEMPT_BT = jnp.array([[1, 1], [1, 1], [1, 0]])
+
+
+def _group_loss(part=slice(None), behind_BA=None, group=3, samples=3):
+  cut = lambda x: x[:samples, part]
+  stats = logprobs.TokenStatistics(
+      cut(GROUP_LOGP_BT), cut(0 * GROUP_KL_BT), cut(GROUP_LOGP_BT),
+      cut(GROUP_KL_BT))
+  return objective.fused_loss(
+      stats, cut(GROUP_ATTEMPT_BT), jnp.zeros((samples, 1)), (2.0,),
+      jnp.ones((1,)), behind_BA, group=group)
+
+
+def test_the_baseline_of_the_kl_to_go_by_hand():
+  # KL to go behind the first token: 0.4, 0.8, 0; behind the second none. The
+  # others of the first sample add up to 0.8, of the second to 0.4, of the third
+  # to 1.2; both others are alive there: thirds of these are subtracted.
+  #   2 * (0.1 + 0.4 + 0.2 + 0.8 + 0.3) = 3.6
+  #   2 * (-1 * (0.4 - 0.8 / 3) - 0.5 * (0.8 - 0.4 / 3) - 3 * (0 - 0.4))
+  #     = 22 / 15
+  np.testing.assert_allclose(_group_loss()[0], 3.6 + 22 / 15, rtol=1e-6)
+  # Without: 2 * (-1 * 0.4 - 0.5 * 0.8) = -1.6.
+  np.testing.assert_allclose(_group_loss(group=1)[0], 3.6 - 1.6, rtol=1e-6)
+  # Of the first two alone each has one other: a half of it.
+  #   3.0 + 2 * (-1 * (0.4 - 0.4) - 0.5 * (0.8 - 0.2)) = 2.4
+  np.testing.assert_allclose(_group_loss(group=2, samples=2)[0], 2.4, rtol=1e-6)
+
+
+def test_the_baseline_of_the_kl_to_go_needs_no_whole_attempts():
+  last, behind = _group_loss(slice(1, 2))
+  first, _ = _group_loss(slice(0, 1), behind)
+  np.testing.assert_allclose(first + last, _group_loss()[0], rtol=1e-6)
+
+
+def test_a_sample_has_no_part_in_its_own_baseline():
+  # Whatever the KL of a sample, its own baseline stays; that of others moves.
+  rng = np.random.default_rng(0)
+  to_go = jnp.asarray(rng.normal(size=(6, 4)), jnp.float32)
+  alive = jnp.asarray(rng.random((6, 4)) < 0.7, jnp.float32)
+  found = advantages.baseline_to_go(to_go, alive, 3)
+  for row in range(6):
+    changed = advantages.baseline_to_go(
+        to_go.at[row].add(100.0), alive.at[row].set(1.0), 3)
+    same = np.isclose(found, changed, atol=1e-4).all(axis=1)
+    assert same[row]
+    others = [n for n in range(6) if n // 3 == row // 3 and n != row]
+    assert not same[others].any()
+    assert same[[n for n in range(6) if n // 3 != row // 3]].all()
+
+
+@pytest.mark.parametrize('values', [
+    [0.1, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2, 0.2, 0.2], [1 / 3] * 7, [11.0] * 8,
+    [-0.7] * 5])
+def test_equal_rewards_have_advantages_of_exactly_zero(values):
+  rewards_BA = np.array([values, values]).T
+  np.testing.assert_array_equal(
+      advantages.leave_one_out(rewards_BA, len(values)), 0)
