@@ -362,8 +362,9 @@ def open_run(
     raise ValueError(
         f'--workdir={folder} of process {hosts.number()} is not that of '
         'process 0; name a folder that all hosts share')
+  stops = actor.stop_strings.note if actor.stop_strings else ''
   for line in filter(None, (
-      *task.notes, says, *config_lib.short_warmups(config))):
+      *task.notes, says, stops, *config_lib.short_warmups(config))):
     writer.say(line)
   return Run(config, folder, mesh, states_lib.States(config, mesh), actor,
              writer, stop)

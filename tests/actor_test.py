@@ -85,7 +85,8 @@ def test_the_sampler_gets_rows_keys_and_the_smallest_bucket(
     actor, prompts, bucket, monkeypatch):
   seen = {}
 
-  def program(params, tokens, valid, splices, key, step, rows, **settings):
+  def program(params, tokens, valid, splices, key, step, rows, stops,
+              **settings):
     seen.update(locals())
 
   monkeypatch.setattr(actor, 'program', program)
@@ -93,6 +94,7 @@ def test_the_sampler_gets_rows_keys_and_the_smallest_bucket(
             for n, text in enumerate(prompts * 4)]
   key = jax.random.key(3)
   actor.sample('params', chosen, key, 5, samples=3, temperature=0.5)
+  assert seen['stops'] is None  # The task has no stop strings.
   assert seen['params'] == 'params' and seen['key'] is key
   assert seen['step'] == 5 and seen['step'].dtype == np.int32
   assert seen['settings'] == {
@@ -115,7 +117,8 @@ def test_the_layout_is_that_of_the_sampler(actor):
 def test_parts_are_the_rows_of_the_whole(actor, monkeypatch):
   calls = []
 
-  def program(params, tokens, valid, splices, key, step, rows, **settings):
+  def program(params, tokens, valid, splices, key, step, rows, stops,
+              **settings):
     calls.append((np.asarray(tokens), np.asarray(rows)))
     return len(calls)
 

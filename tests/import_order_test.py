@@ -21,7 +21,7 @@ LAYERS = (
     'seal checkpoint progress board profiling compile_cache results_file writer'
     ' report'
     ' shutdown notice watch',
-    'weights trained actor continuation feedback states run',
+    'weights trained stop_strings actor continuation feedback states run',
     'recipes',
     'protocol studies evaluate offline train imitate pipeline'
     ' cells sweep'

@@ -86,5 +86,6 @@ def _task(
              for split, rows in contents.splits.items()},
       question=maths_prompts.QUESTION, instruction=maths_prompts.INSTRUCTION,
       critique=maths_prompts.CRITIQUE,
+      stops=(base.Stops(maths_prompts.STOPS, maths_prompts.STOPS),),
       fingerprint=base.fingerprint('2', contents.fingerprint),
       notes=contents.notes, **grader)

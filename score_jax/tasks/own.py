@@ -40,6 +40,7 @@ _MATHS = {
     'question': maths_prompts.QUESTION,
     'instruction': maths_prompts.INSTRUCTION,
     'critique': maths_prompts.CRITIQUE,
+    'stops': (base.Stops(maths_prompts.STOPS, maths_prompts.STOPS),),
     'grade': maths_grading.grade, 'answer': maths_grading.answer,
     'grading': 'pool',
 }

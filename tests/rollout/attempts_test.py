@@ -264,7 +264,7 @@ def test_the_loop_ends_when_every_row_has():
         length=6, temperature=1.0,
         stop_ids=tuple(range(testing.VOCAB)), pad_id=testing.PAD)
 
-  rows, ended = attempt(prompt, valid)
+  rows, ended, _ = attempt(prompt, valid)
   assert ended.all() and (np.sum(rows.attempt_BS, axis=1) == 1).all()
   for cache_LBKSH in rows.cache:
     written = np.abs(cache_LBKSH).max(axis=(0, 1, 2, 4)) > 0
