@@ -26,7 +26,6 @@ from score_jax import shutdown
 from score_jax import types
 from score_jax.run import Run
 
-
 _MANY_TRUNCATED = 0.5
 
 

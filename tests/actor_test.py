@@ -219,7 +219,8 @@ def test_samples_of_the_copy_are_those_of_the_policy(model):
 
   def ask(of, tree):
     with jax.set_mesh(of.mesh):
-      return of.sample(tree, chosen, jax.random.key(3), 0, samples=2,
+      # Of a key with which no two tokens are within the rounding of bfloat16.
+      return of.sample(tree, chosen, jax.random.key(4), 0, samples=2,
                        temperature=1.0)[0]
 
   before, after = ask(actor, params), ask(actor, actor.copied(params))
