@@ -62,8 +62,9 @@ def test_texts_end_at_the_stop_string_and_what_follows_reads_no_more():
       # No text has a stop string, and each is graded without one.
       assert not any(stop in text for stop in ('5', '7+', ', so'))
       assert text.startswith(actor.tokenizer.decode(ids))
-      whole = actor.tokenizer.decode([*ids, int(found.stop_token_BA[row, a])])
       if cut_BA[row, a]:
+        last = int(found.stop_token_BA[row, a])
+        whole = actor.tokenizer.decode([*ids, last])
         assert whole.startswith(text) and len(whole) > len(text)
     # All that is read is what is graded, each attempt closed.
     valid = found.tokens_BS[row][found.valid_BS[row]]
