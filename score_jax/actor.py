@@ -20,11 +20,13 @@ from score_jax import hosts
 from score_jax import metrics
 from score_jax import rows
 from score_jax import sharding
+from score_jax import stop_strings
 from score_jax import types
 from score_jax.grading import pool
 from score_jax.grading import verdicts
 from score_jax.models import decoder
 from score_jax.rollout import attempts
+from score_jax.rollout import stops as stops_lib
 from score_jax.tasks import base as tasks_base
 from score_jax.text import prompts
 from score_jax.text import tokenizer as tokenizer_lib
@@ -41,6 +43,8 @@ class Conversation:
     buckets: rising lengths that a first prompt is padded to.
     feedback: what is said of first attempts; the first splice is room for it.
       See `score_jax.feedback`; '' says nothing.
+    corrects: the first prompt ends with a correction instruction, so that its
+      attempt has the stop strings of later ones.
   """
 
   first: Callable[[types.Problem], list[int]]
@@ -48,6 +52,7 @@ class Conversation:
   attempt_tokens: tuple[int, ...]
   buckets: tuple[int, ...]
   feedback: str = ''
+  corrects: bool = False
 
   def layout(self, prompt_slots: int) -> types.Layout:
     """The slots of a sequence whose prompt takes this many."""
@@ -184,6 +189,7 @@ class Actor:
   Attributes:
     intrinsic: the task's conversation, without feedback.
     conversation: that of the run, which may have some (`score_jax.feedback`).
+    stop_strings: texts that end an attempt; None for none.
   """
 
   def __init__(
@@ -208,6 +214,8 @@ class Actor:
         config.rollout.attempt_tokens, config.rollout.prompt_buckets)
     self.conversation = self.intrinsic
     self._check_ids(config.model.vocab_size)
+    self.stop_strings = stop_strings.make(
+        config, task, tokenizer, self._format.name == 'chat', mesh)
     self.program = sampler_program(
         config.model, mesh, tokenizer.stop_ids, tokenizer.pad_id)
     self._copy = copy_program(config.model, mesh)
@@ -249,6 +257,15 @@ class Actor:
         lengths, [p.id for p in problems], self.conversation.buckets[-1], split,
         self._long_prompts)
     return [problems[i] for i in kept], left_out
+
+  def stops(
+      self, problems: Sequence[types.Problem], attempts: int,
+      corrects: bool = False,
+  ) -> stops_lib.Stops | None:
+    """Stop strings of a batch, see `StopStrings.of`; None for none."""
+    if self.stop_strings is None:
+      return None
+    return self.stop_strings.of(problems, attempts, corrects)
 
   def copied(self, params: types.Params) -> types.Params:
     """A policy as the sampler takes it; itself, where that is the same.
@@ -303,19 +320,35 @@ class Actor:
       split = lambda x: sharding.put_rows(x, self.mesh)
       return self.program(
           params, *map(split, arrays), asked.splices, key, np.int32(step),
-          split(mine), samples=samples, attempt_tokens=asked.attempt_tokens,
+          split(mine), self.stops(problems[n * size : (n + 1) * size],
+                                  len(asked.attempt_tokens), asked.corrects),
+          samples=samples, attempt_tokens=asked.attempt_tokens,
           temperature=temperature)
 
     return [part(n) for n in range(parts)]
 
   def attempts_of(
-      self, tokens_NS: np.ndarray, attempt_NS: np.ndarray, count: int
+      self, rollout: types.Rollout, read: Callable[[jax.Array], np.ndarray]
   ) -> list[list[str]]:
-    """The text of every attempt, by row."""
-    numbers = range(1, count + 1)
+    """The text of every attempt, up to its stop string, by row.
+
+    Args:
+      rollout: of all rows.
+      read: takes the wanted rows out of an array of it.
+    """
+    tokens_NS, attempt_NS = read(rollout.tokens_BS), read(rollout.attempt_BS)
+    numbers = range(len(rollout.layout.attempts))
+    ids_of = lambda n, a: tokens_NS[n][attempt_NS[n] == a + 1].tolist()
+    if rollout.stop_token_BA is None:
+      return [[self.tokenizer.decode(ids_of(n, a)) for a in numbers]
+              for n in range(len(tokens_NS))]
+    token_NA, bytes_NA = map(
+        read, (rollout.stop_token_BA, rollout.stop_bytes_BA))
     return [
-        [self.tokenizer.decode(tokens[attempt == a].tolist()) for a in numbers]
-        for tokens, attempt in zip(tokens_NS, attempt_NS)]
+        [self.tokenizer.decode(ids_of(n, a)) if token_NA[n, a] < 0 else
+         self.stop_strings.text(ids_of(n, a), int(token_NA[n, a]),
+                                int(bytes_NA[n, a])) for a in numbers]
+        for n in range(len(tokens_NS))]
 
   def grade(
       self, problems: Sequence[types.Problem], rollout: types.Rollout,
@@ -339,8 +372,7 @@ class Actor:
     read = lambda x: rows.read(x, rows_N)
     truncated_NA, length_NA = map(
         read, (rollout.truncated_BA, rollout.length_BA))
-    texts = self.attempts_of(read(rollout.tokens_BS), read(rollout.attempt_BS),
-                             len(rollout.layout.attempts))
+    texts = self.attempts_of(rollout, read)
     pending = self.grader.submit([
         (problems[row // samples].answer, self._gradable(text, truncated))
         for row, of_row, truncated_A in zip(rows_N, texts, truncated_NA)
@@ -377,8 +409,7 @@ class Actor:
     rollout, grades_BA = rows.everywhere(
         (graded.rollout, graded.grades_BA), self.mesh)
     rows_N = np.flatnonzero(grades_BA.min(axis=1) >= 0)
-    texts = self.attempts_of(rollout.tokens_BS[rows_N],
-                             rollout.attempt_BS[rows_N], grades_BA.shape[1])
+    texts = self.attempts_of(rollout, lambda x: x[rows_N])
     return dataclasses.replace(
         graded, rows_N=rows_N, texts=texts, grades_NA=grades_BA[rows_N],
         unchanged_N=np.array(

@@ -24,6 +24,7 @@ SFT_METHODS = ('star', 'star_plus', 'pairs', 'pairs_plus')
 FEEDBACK = ('none', 'critique', 'verdict', 'tests')
 STUDIES = ('scaling', 'in_a_row', 'self_refine', 'repair', 'swapped')
 DTYPES = ('float32', 'bfloat16')
+AUTO_STOPS = ('auto',)
 _MOST = 2**24  # Of any size of a model; more is a slip of the keyboard.
 _MOST_INT = 2**32  # Of any whole number; seeds are of 32 bits.
 _MOST_STEPS = 2**31 - 1  # Steps are counted in int32.
@@ -60,6 +61,9 @@ class TaskConfig:
   transcripts: int = 30_000  # Generated tasks: size of the base's corpus.
   latent: LatentConfig = LatentConfig()
   long_prompts: str = 'error'  # 'error', or 'drop': leave out and list them.
+  # Texts that end an attempt. ('auto',): the task's own for a model without a
+  # chat template, none for one with a template. (): none.
+  stop_strings: tuple[str, ...] = AUTO_STOPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -579,6 +583,10 @@ def _check(config: Config):
     _at_most(f'config.task.{name}', getattr(config.task, name), _MOST_GENERATED)
   _one_of('config.task.long_prompts', config.task.long_prompts,
           ('error', 'drop'))
+  stops = config.task.stop_strings
+  _require(all(stops) and (stops == AUTO_STOPS or 'auto' not in stops),
+           f'config.task.stop_strings is {stops}; give texts that end an '
+           "attempt, ('auto',) alone for those of the task, or () for none")
   model = config.model
   check_model(model)
   rollout = config.rollout

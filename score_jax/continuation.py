@@ -26,6 +26,7 @@ from score_jax.text import prompts
 def follow(
     actor: actor_lib.Actor,
     params: types.Params,
+    problems: Sequence[types.Problem],
     first: types.Rollout,
     splices: Sequence[Sequence[int]],
     asked: actor_lib.Conversation,
@@ -39,6 +40,7 @@ def follow(
   Args:
     actor: of the task.
     params: the policy, see `Actor.copied`.
+    problems: of the rows, in their order; a problem may have several rows.
     first: first attempts alone, on the mesh.
     splices: for each row the ids behind its first attempt.
     asked: what all attempts are asked by; its first splice tells how many
@@ -56,10 +58,12 @@ def follow(
                  actor.tokenizer.pad_id)
   prefix, packed = join(first, split(tokens_BI), split(valid_BI))
   rows = np.arange(first_row, first_row + len(splices), dtype=np.int32)
+  samples, attempts = len(splices) // len(problems), asked.attempt_tokens[1:]
+  stops = actor.stops([problem for problem in problems for _ in range(samples)],
+                      len(attempts), corrects=True)
   rest = actor.program(
       params, *packed, asked.splices[1:], key, np.int32(step), split(rows),
-      samples=1, attempt_tokens=asked.attempt_tokens[1:],
-      temperature=temperature)
+      stops, samples=1, attempt_tokens=attempts, temperature=temperature)
   return _whole(actor.mesh)(first, prefix, rest)
 
 
@@ -91,8 +95,14 @@ def sample(
   if swap:
     first = _swapped(actor.mesh)(first)
   splices = [asked.splices[0]] * len(first.tokens_BS)
-  return [follow(actor, params, first, splices, asked, keys.second_key(key),
-                 step, first_row, temperature)]
+  return [follow(actor, params, problems, first, splices, asked,
+                 keys.second_key(key), step, first_row, temperature)]
+
+
+def _of_attempts(rollout):
+  """Names of the arrays [B, A] that a rollout has."""
+  names = ('length_BA', 'truncated_BA', 'stop_token_BA', 'stop_bytes_BA')
+  return [name for name in names if getattr(rollout, name) is not None]
 
 
 @functools.cache
@@ -107,8 +117,8 @@ def _swapped(mesh):
     return dataclasses.replace(
         first, tokens_BS=attempt(first.tokens_BS),
         valid_BS=attempt(first.valid_BS), attempt_BS=behind(first.attempt_BS),
-        logp_BS=behind(first.logp_BS), length_BA=behind(first.length_BA),
-        truncated_BA=behind(first.truncated_BA))
+        logp_BS=behind(first.logp_BS), **{
+            name: behind(getattr(first, name)) for name in _of_attempts(first)})
 
   return jax.jit(program, out_shardings=sharding.named(mesh, 'batch'))
 
@@ -123,6 +133,8 @@ def _joined(mesh, stop_id, pad_id):
 
   def program(first, tokens_BI, valid_BI):
     missing_B1 = first.truncated_BA
+    if first.stop_token_BA is not None:
+      missing_B1 |= first.stop_token_BA >= 0
     end_B1 = jnp.where(missing_B1, stop_id, pad_id)
     tokens_BP = jnp.concatenate([first.tokens_BS, end_B1, tokens_BI], axis=1)
     valid_BP = jnp.concatenate([first.valid_BS, missing_B1, valid_BI], axis=1)
@@ -149,7 +161,7 @@ def _whole(mesh):
         valid_BS=behind(rest.valid_BS, prefix[1]),
         attempt_BS=behind(later_BS, jnp.pad(first.attempt_BS, room)),
         logp_BS=behind(rest.logp_BS, jnp.pad(first.logp_BS, room)),
-        length_BA=beside('length_BA'), truncated_BA=beside('truncated_BA'),
+        **{name: beside(name) for name in _of_attempts(first)},
         layout=types.Layout(
             first.layout.prompt, first.layout.attempts + rest.layout.attempts,
             (P - first.layout.slots, *rest.layout.splices)))

@@ -90,8 +90,9 @@ def sample(
                           conversation=asked.first_attempts(1), **given)
     said = _SAYS[asked.feedback](actor, chosen, first, samples)
     rollouts.append(continuation.follow(
-        actor, params, first, [splice(actor, text, slots) for text in said],
-        asked, keys.second_key(key), step, row, temperature))
+        actor, params, chosen, first,
+        [splice(actor, text, slots) for text in said], asked,
+        keys.second_key(key), step, row, temperature))
   return rollouts
 
 
@@ -123,7 +124,7 @@ def _tests(actor, problems, first, samples) -> list[str]:
   shown = [actor.task.visible(problem.answer) for problem in problems]
   mine = rows_lib.mine(first.tokens_BS)
   read = lambda x: rows_lib.read(x, mine)
-  texts = actor.attempts_of(read(first.tokens_BS), read(first.attempt_BS), 1)
+  texts = actor.attempts_of(first, read)
   tests = [shown[row // samples] for row in mine]
   grades = iter(actor.grader.submit([
       (gold, text) for (text,), of_row in zip(texts, tests)

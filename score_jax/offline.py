@@ -60,8 +60,8 @@ def attempts(
     drawn, = actor.sample(base, chosen, base_key, step,
                           conversation=asked.first_attempts(1), **given)
     splices = [asked.splices[0]] * len(drawn.tokens_BS)
-    whole = continuation.follow(actor, policy, drawn, splices, asked, key, step,
-                                row, temperature)
+    whole = continuation.follow(actor, policy, chosen, drawn, splices, asked,
+                                key, step, row, temperature)
     graded = actor.grade(chosen, whole, rollout.samples)
     return lambda: _without_first(graded())
 

@@ -26,6 +26,8 @@ from score_jax import shutdown
 from score_jax import types
 from score_jax.run import Run
 
+_MANY_TRUNCATED = 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -89,12 +91,18 @@ def attempt(
   size = batch_size(run.config.evaluation, run.mesh, samples)
   key = keys.purpose_key(run.config.seed, 'evaluation')
 
+  asked = conversation or run.actor.conversation
+
   def sampled() -> Iterator[tuple[Sequence[types.Problem], types.Rollout]]:
     rollout = None
     for first in range(0, len(problems), size):
       batch = problems[first : first + size]
       filled = (list(batch) * size)[:size]
       jax.block_until_ready(rollout)  # A CPU would be at both at one time.
+      bar.doing = (
+          f'batch {first // size + 1} of {-(-len(problems) // size)}: '
+          f'{size * samples} sequences of up to {sum(asked.attempt_tokens)} '
+          'tokens are decoded at a time (config.evaluation.batch_size)')
       rollout, = sample(
           run.actor, params, filled, key, 0, samples=samples,
           temperature=temperature, first_row=first_row + first * samples,
@@ -119,7 +127,39 @@ def attempt(
         raise shutdown.Stopped(
             f'{title}: stopped after {done} of {len(problems)} problems; the '
             'same command begins this evaluation again')
-  return _outcome(parts)
+  outcome = _outcome(parts)
+  warning = truncation_warning(
+      title, outcome.truncated_BA.mean(axis=0), run.config.rollout,
+      run.actor.stop_strings is not None)
+  if warning:
+    run.say(warning)
+  return outcome
+
+
+def truncation_warning(
+    title: str, shares: Sequence[float], rollout: config_lib.RolloutConfig,
+    has_stops: bool,
+) -> str:
+  """Return a line that names what to raise where attempts run out of tokens.
+
+  Args:
+    title: of what was sampled.
+    shares: of each attempt, 0 to 1, that was truncated.
+    rollout: the limits.
+    has_stops: whether stop strings are looked for.
+
+  Returns:
+    The line; '' where less than half of every attempt is truncated.
+  """
+  if max(shares) < _MANY_TRUNCATED:
+    return ''
+  listed = ', '.join(f'{share:.0%} of attempts {a}'
+                     for a, share in enumerate(shares, 1))
+  more = '' if has_stops else (
+      '; a model without a stop token of its own needs '
+      'config.task.stop_strings')
+  return (f'WARNING: {title}: {listed} ran out of tokens; raise '
+          f'config.rollout.attempt_tokens, now {rollout.attempt_tokens}{more}')
 
 
 def batch_size(

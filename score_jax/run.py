@@ -382,8 +382,9 @@ def _open(config, folder, stop, evaluating, allow_gaps, held, undo):
     held = held or _lock(folder, undo)
     writer.guard = held.check
   _prepare(config, task, folder, writer, record, evaluating)
+  stops = actor.stop_strings.note if actor.stop_strings else ''
   for line in filter(None, (
-      *task.notes, says, *config_lib.short_warmups(config))):
+      *task.notes, says, stops, *config_lib.short_warmups(config))):
     writer.say(line)
   return Run(config, folder, mesh, states_lib.States(config, mesh), actor,
              writer, stop, held, base)

@@ -203,7 +203,7 @@ def _repair(run) -> actor_lib.Conversation:
   longest = max(len(run.actor.repair_ids(problem)) for problem in problems)
   return actor_lib.Conversation(
       run.actor.repair_ids, (), asked.attempt_tokens[-1:],
-      (-(-longest // _BUCKET) * _BUCKET,))
+      (-(-longest // _BUCKET) * _BUCKET,), corrects=True)
 
 
 def _swapped(run) -> actor_lib.Conversation:

@@ -30,6 +30,7 @@ from score_jax import metrics
 from score_jax import offline
 from score_jax import profiling
 from score_jax import progress
+from score_jax import protocol
 from score_jax import sharding
 from score_jax import shutdown
 from score_jax import states
@@ -273,6 +274,7 @@ def loop(
     state, wall_s = _begin(run, stage, params, checkpoints)
     first = int(state.step)
     run.writer.rewind(stage, first, steps)
+    warned = False
     with (progress.Progress(stage, steps, first) as bar,
           contextlib.closing(profiling.traced(
               run.config, stage, range(first, steps), run.folder / 'profile',
@@ -289,6 +291,7 @@ def loop(
         run.writer.timing(stage, step + 1, {
             'step_s': took, 'tokens_per_s': tokens_per_s} | timing)
         bar.update(step + 1, _shown(row, tokens_per_s))
+        warned = warned or _warn_of_truncation(run, stage, step + 1, row, bar)
         last, stopping = step + 1 == steps, hosts.any_of(run.stop.requested)
         if (last or stopping
             or (step + 1) % run.config.checkpoints.every == 0):
@@ -438,6 +441,17 @@ def _shown(row, tokens_per_s) -> dict[str, float | str]:
               if name.startswith('accuracy_t')}
   return accuracy | {
       'delta': row['delta'], 'KL': kl, 'tokens/s': tokens_per_s}
+
+
+def _warn_of_truncation(run, stage, step, row, bar) -> bool:
+  """Says, once a start, that many attempts run out of tokens."""
+  shares = [row.get(f'truncated_t{a}', 0.0) for a in (1, 2)]
+  warning = protocol.truncation_warning(
+      f'{stage} step {step}', shares, run.config.rollout,
+      run.actor.stop_strings is not None)
+  if warning:
+    bar.say(warning)
+  return bool(warning)
 
 
 def _warn_of_collapse(run, stage, step, row, bar):

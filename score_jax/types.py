@@ -9,9 +9,10 @@ A sequence is laid out in fixed slots, the same for sampling and training:
     [prompt, left-padded | attempt 1 | splice 1 | attempt 2 | ...]
 
 An attempt that stops early leaves dead slots behind it; they are not valid, and
-positions (for RoPE) count valid slots only. A splice is one end-of-turn slot,
-valid where the attempt before it ran out of tokens, and the correction
-instruction. `Layout` holds the arithmetic.
+positions (for RoPE) count valid slots only. So does one that a stop string has
+ended: the tokens of that string are dead slots. A splice is one end-of-turn
+slot, valid where the attempt before it ran out of tokens or ended with a stop
+string, and the correction instruction. `Layout` holds the arithmetic.
 """
 
 import dataclasses
@@ -79,7 +80,8 @@ class Layout:
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=['tokens_BS', 'valid_BS', 'attempt_BS', 'logp_BS',
-                 'length_BA', 'truncated_BA'],
+                 'length_BA', 'truncated_BA', 'stop_token_BA',
+                 'stop_bytes_BA'],
     meta_fields=['layout'],
 )
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +94,14 @@ class Rollout:
     attempt_BS: int32, 1-based attempt that sampled the slot; 0 elsewhere.
     logp_BS: float32, natural log-probability of each sampled token under the
       distribution it was drawn from (temperature included); 0 elsewhere.
-    length_BA: int32, sampled tokens of each attempt, the stop token included.
-    truncated_BA: bool, the attempt ended without a stop token.
+    length_BA: int32, sampled tokens of each attempt, the stop token included,
+      those of a stop string left out.
+    truncated_BA: bool, the attempt ended without a stop token or string.
     layout: the slots.
+    stop_token_BA: int32, the id of the token in which the stop string began
+      that ended the attempt, -1 where none did; None where none is looked for.
+    stop_bytes_BA: int32, bytes of that token before the stop string. They are
+      graded with the attempt, and neither read by the next one nor learned.
   """
 
   tokens_BS: jax.Array
@@ -104,6 +111,8 @@ class Rollout:
   length_BA: jax.Array
   truncated_BA: jax.Array
   layout: Layout
+  stop_token_BA: jax.Array | None = None
+  stop_bytes_BA: jax.Array | None = None
 
 
 @functools.partial(

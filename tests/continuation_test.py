@@ -49,8 +49,8 @@ def _follow(actor, params, splices, temperature, samples=2):
                           temperature=temperature,
                           conversation=asked.first_attempts(1))
     return first, continuation.follow(
-        actor, params, first, splices, asked, keys.purpose_key(0, 'then'), 0, 0,
-        temperature)
+        actor, params, PROBLEMS, first, splices, asked,
+        keys.purpose_key(0, 'then'), 0, 0, temperature)
 
 
 def test_greedily_it_is_what_one_program_writes(parts):

@@ -21,7 +21,7 @@ LAYERS = (
     'seal origins checkpoint progress board profiling compile_cache logs'
     ' results_file writer report'
     ' shutdown notice watch',
-    'weights trained actor continuation feedback states run',
+    'weights trained stop_strings actor continuation feedback states run',
     'recipes',
     'protocol studies evaluate evaluations offline train imitate pipeline'
     ' cells sweep'

@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 
 import pytest
 
@@ -98,3 +99,41 @@ def test_bar_on_a_terminal_that_does_not_know_its_size():
   stream.close()
   os.close(ours)
   assert 'stage2 100%' in text and 'KL 0.125' in text
+
+
+def test_a_step_that_takes_minutes_is_said_to_run(clock):
+  stream = io.StringIO()
+  shown = progress.Progress('evaluate base', 200, stream=stream)
+  shown.doing = 'batch 1 of 1: 200 sequences'
+  clock[0] += 90.0
+  shown.beat()
+  shown.update(200, {})
+  shown.beat()
+  assert stream.getvalue().splitlines() == [
+      'evaluate base 0/200  batch 1 of 1: 200 sequences  [01:30 elapsed]',
+      'evaluate base 200/200    [01:30 elapsed, 00:00 left]',
+      'evaluate base 200/200  batch 1 of 1: 200 sequences  [01:30 elapsed]']
+
+
+def test_on_a_terminal_the_bar_says_it():
+  stream = Terminal()
+  with progress.Progress('stage1', 40, stream=stream) as shown:
+    shown.update(3, {'acc': 0.5})
+    shown.beat()
+  assert 'acc 0.5  at step 4' in stream.getvalue()
+
+
+def test_it_is_said_without_being_asked_for_and_never_after_the_end():
+  seen = threading.Event()
+
+  class Stream(io.StringIO):
+
+    def write(self, text):
+      if 'at step 1' in text:
+        seen.set()
+      return super().write(text)
+
+  stream = Stream()
+  with progress.Progress('stage1', 40, stream=stream, beat_s=0.001) as shown:
+    assert seen.wait(60)
+  assert not shown._beats.is_alive()

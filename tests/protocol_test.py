@@ -1,8 +1,12 @@
 """Batches of an evaluation: filled, cut, in order, one ahead of the grades."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from score_jax import config as config_lib
+from score_jax import progress
 from score_jax import protocol
 from score_jax import shutdown
 from tests import studies_test
@@ -66,3 +70,54 @@ def test_a_stop_is_heeded_between_batches(real):
       protocol.attempt(run, 'title', 'params', problems)
   finally:
     run.stop.requested = False
+
+
+@pytest.mark.parametrize('shares,stops,says', [
+    ((1.0, 0.25), True, '100% of attempts 1, 25% of attempts 2'),
+    ((0.0, 0.5), True, '0% of attempts 1, 50% of attempts 2'),
+    ((0.1, 0.2, 0.9), False, '90% of attempts 3'),
+    ((1.0,), False, 'config.task.stop_strings'),
+    ((0.49, 0.49), False, None)])
+def test_truncation_draws_one_line_that_names_the_field(shares, stops, says):
+  rollout = config_lib.RolloutConfig(attempt_tokens=(14, 16))
+  line = protocol.truncation_warning('evaluate base', shares, rollout, stops)
+  if says is None:
+    assert line == ''
+    return
+  assert says in line and '\n' not in line
+  assert 'raise config.rollout.attempt_tokens, now (14, 16)' in line
+  assert line.startswith('WARNING: evaluate base: ')
+  assert ('config.task.stop_strings' in line) == (not stops)
+
+
+@pytest.mark.parametrize('truncated', [False, True])
+def test_an_evaluation_says_it_once(real, truncated, monkeypatch):
+  run, problems = studies_test.run_of(
+      real, lambda asked, row: [WRONG, WRONG], batch_size=8, count=19)
+  sample, said = run.actor.sample, []
+  run.actor.sample = lambda *args, **more: [
+      dataclasses.replace(rollout, truncated_BA=np.full((8, 2), truncated))
+      for rollout in sample(*args, **more)]
+  monkeypatch.setattr(run.writer, 'say', said.append)
+  protocol.attempt(run, 'evaluate base', 'params', problems)
+  assert len(said) == truncated
+  if truncated:
+    assert said[0].startswith(
+        'WARNING: evaluate base: 100% of attempts 1, 100% of attempts 2 ran')
+
+
+def test_while_a_batch_is_decoded_the_display_says_which(real, monkeypatch):
+  run, problems = studies_test.run_of(
+      real, lambda asked, row: [WRONG, WRONG], batch_size=8, count=19)
+  bars, doing = [], []
+  made = progress.Progress
+  monkeypatch.setattr(progress, 'Progress', lambda *args: bars.append(
+      made(*args)) or bars[-1])
+  sample = run.actor.sample
+  run.actor.sample = lambda *args, **more: doing.append(
+      bars[0].doing) or sample(*args, **more)
+  protocol.attempt(run, 'title', 'params', problems)
+  tokens = sum(run.actor.conversation.attempt_tokens)
+  assert doing == [
+      f'batch {n} of 3: 8 sequences of up to {tokens} tokens are decoded at a '
+      'time (config.evaluation.batch_size)' for n in (1, 2, 3)]

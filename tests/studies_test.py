@@ -20,6 +20,8 @@ RIGHT, WRONG, OTHER = '5, so 5', '5, so 6', '5, so 7'
 class _Actor:
   """Answers `script(conversation, row)`, texts of a row; grades by hand."""
 
+  stop_strings = None
+
   def __init__(self, real, script):
     self.task, self.tokenizer = real.task, real.tokenizer
     self.conversation = real.conversation

@@ -50,7 +50,7 @@ def _sampler(config, samples, attempt_tokens, temperature, stop_ids, pad_id):
 
 def sample(config=None, *, rows=4, samples=3, attempt_tokens=(6, 5), seed=0,
            step=0, temperature=1.0, stop_ids=STOPS, tree=None, numbers=None,
-           prompt=None, splices=None, pad_id=PAD):
+           prompt=None, splices=None, pad_id=PAD, stops=None):
   """A rollout of the small model."""
   config = config or model_config()
   tree = params(config) if tree is None else tree
@@ -62,4 +62,4 @@ def sample(config=None, *, rows=4, samples=3, attempt_tokens=(6, 5), seed=0,
   return _sampler(config, samples, attempt_tokens, temperature, stop_ids,
                   pad_id)(
       tree, tokens, valid, tuple(jnp.array(ids, jnp.int32) for ids in splices),
-      keys.purpose_key(seed, 'rollout'), np.int32(step), numbers)
+      keys.purpose_key(seed, 'rollout'), np.int32(step), numbers, stops)

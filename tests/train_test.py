@@ -43,6 +43,8 @@ def _config() -> config_lib.Config:
 class _Actor:
   """Writes down what it is asked for; its grades are random."""
 
+  stop_strings = None
+
   def __init__(self, real):
     self.task = real.task
     self.tokenizer = real.tokenizer

@@ -26,6 +26,9 @@ _MASKED = -1e30  # Finite, so that a row without any key gives no NaN.
 # Plain attention takes long sequences in parts, none of which meets keys that
 # come after all of its queries: up to 3 of 8 scores are left out.
 _PARTS, _PART = 4, 48  # At most, and least queries of each.
+# Most samples of a prompt that are cut out one by one; every layer has an
+# operation for each of them, which a compiler takes minutes for at 1,000.
+_SLICES = 16
 
 # (is_global, q_BTNH, k_BKSH, v_BKSH) -> mixed_BTNH; `is_global` may be traced.
 # What attends plainly takes `prompt=` too, see `plain`.
@@ -219,6 +222,9 @@ def _together(x_BKQX, M):
 def _apart(x_MKQX, B):
   """[B, K, Q, X]: the inverse."""
   M, K, _, X = x_MKQX.shape
+  if B // M > _SLICES:
+    x = x_MKQX.reshape(M, K, B // M, -1, X)
+    return x.swapaxes(1, 2).reshape(B, K, -1, X)
   # Not by swapped axes: where both are short the TPU compiler slices along one
   # that a mesh splits, and gathers it.
   rows = jnp.split(x_MKQX, B // M, axis=2)

@@ -23,6 +23,7 @@ from score_jax import types
 from score_jax.models import cache as cache_lib
 from score_jax.models import decoder
 from score_jax.rollout import decode
+from score_jax.rollout import stops as stops_lib
 
 
 @jax.named_scope('sampler')
@@ -35,6 +36,7 @@ def sample_attempts(
     key: jax.Array,
     step: jax.Array,
     rows_B: jax.Array,
+    stops: stops_lib.Stops | None = None,
     *,
     samples: int,
     attempt_tokens: tuple[int, ...],
@@ -56,6 +58,7 @@ def sample_attempts(
     step: int32, folded into the keys.
     rows_B: int32, numbers of the rows in the global batch (B = N * samples,
       problem-major), folded into the keys.
+    stops: strings that end an attempt too; None for none.
     samples: rows a problem (G).
     attempt_tokens: most tokens of each attempt.
     temperature: of sampling; 0 decodes greedily.
@@ -75,26 +78,42 @@ def sample_attempts(
   with jax.named_scope('prefill'):
     prompts, rows = _prefill(config, params, prompts_NP, prompt_valid_NP,
                              samples, layout, pad_id)
-  ended = []
+  ended, cuts = [], []
   for index, start in enumerate(layout.starts):
     if index:
       with jax.named_scope(f'splice_{index}'):
-        rows = _splice(config, params, prompts, rows, ended[-1],
-                       splices[index - 1], start,
+        rows = _splice(config, params, prompts, rows,
+                       _closed(ended[-1], cuts[-1]), splices[index - 1], start,
                        start + attempt_tokens[index], stop_ids[0], pad_id)
     with jax.named_scope(f'attempt_{index + 1}'):
-      rows, ended_B = decode.decode_attempt(
+      rows, ended_B, cut = decode.decode_attempt(
           config, params, prompts, rows, keys_B, attempt=index + 1,
           start=start, length=attempt_tokens[index], temperature=temperature,
-          stop_ids=stop_ids, pad_id=pad_id)
+          stop_ids=stop_ids, pad_id=pad_id, stops=stops,
+          state_B=stops_lib.start_states(stops, index + 1, samples))
     ended.append(ended_B)
+    cuts.append(cut)
   numbers = jnp.arange(1, len(attempt_tokens) + 1)
   of_attempt_BSA = rows.attempt_BS[:, :, None] == numbers[None, None]
   return types.Rollout(
       tokens_BS=rows.tokens_BS, valid_BS=rows.valid_BS,
       attempt_BS=rows.attempt_BS, logp_BS=rows.logp_BS,
       length_BA=jnp.sum(of_attempt_BSA, axis=1, dtype=jnp.int32),
-      truncated_BA=~jnp.stack(ended, axis=1), layout=layout)
+      truncated_BA=~jnp.stack(ended, axis=1), layout=layout,
+      stop_token_BA=_of_all(cuts, 'token_B'),
+      stop_bytes_BA=_of_all(cuts, 'bytes_B'))
+
+
+def _closed(ended_B, cut):
+  """Rows whose attempt ended with a stop token, which is in them."""
+  return ended_B if cut is None else ended_B & (cut.token_B < 0)
+
+
+def _of_all(cuts, name):
+  """A field of what was cut from each attempt, [B, A]; None without any."""
+  if cuts[0] is None:
+    return None
+  return jnp.stack([getattr(cut, name) for cut in cuts], axis=1)
 
 
 def _prefill(config, params, prompts_NP, valid_NP, samples, layout, pad_id):
@@ -121,7 +140,7 @@ def _prefill(config, params, prompts_NP, valid_NP, samples, layout, pad_id):
       tokens_BS=sharding.constrain(rows.tokens_BS, 'batch', None))
 
 
-def _splice(config, params, prompts, rows, ended_B, instruction_I, end, slots,
+def _splice(config, params, prompts, rows, closed_B, instruction_I, end, slots,
             stop_id, pad_id):
   """Puts the end of turn, where it is missing, and the instruction.
 
@@ -130,7 +149,7 @@ def _splice(config, params, prompts, rows, ended_B, instruction_I, end, slots,
   """
   B, I = rows.tokens_BS.shape[0], instruction_I.shape[0]
   start = end - I - 1
-  missing_B1 = ~ended_B[:, None]
+  missing_B1 = ~closed_B[:, None]
   valid_BI = jnp.concatenate([missing_B1, jnp.ones((B, I), bool)], axis=1)
   tokens_BI = jnp.concatenate(
       [jnp.where(missing_B1, stop_id, pad_id),

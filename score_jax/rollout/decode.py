@@ -15,6 +15,7 @@ from score_jax.models import cache as cache_lib
 from score_jax.models import decoder
 from score_jax.models import held as held_lib
 from score_jax.rollout import sampling
+from score_jax.rollout import stops as stops_lib
 
 LONG = 64
 """Tokens of an attempt from which on it pays to leave ended rows behind."""
@@ -71,12 +72,15 @@ def decode_attempt(
     temperature: float,
     stop_ids: tuple[int, ...],
     pad_id: int,
-) -> tuple[Sequences, jax.Array]:
+    stops: stops_lib.Stops | None = None,
+    state_B: jax.Array | None = None,
+) -> tuple[Sequences, jax.Array, stops_lib.Cut | None]:
   """Samples one attempt into slots `start` to `start + length`.
 
-  A row ends with the first of `stop_ids`, which is kept, or when `length`
-  tokens are used up; the loop ends when every row has. Every sampled token,
-  also the last, has been read into the cache by then.
+  A row ends with the first of `stop_ids`, which is kept, with a stop string,
+  whose tokens are cut off, or when `length` tokens are used up; the loop ends
+  when every row has. Every sampled token, also the last, has been read into
+  the cache by then.
 
   Rows that have ended are carried along, but when half of them have, their keys
   and values behind the prompt are no longer read (see `_fewer`); samples do not
@@ -94,21 +98,24 @@ def decode_attempt(
     temperature: see `sampling.sample`.
     stop_ids: ids that end an attempt.
     pad_id: the id written where a row has ended.
+    stops: stop strings; None for none.
+    state_B: int32, the state of their automaton in each row; None for none.
 
   Returns:
-    The sequences, and ended_B: bool, the row ended with a stop token.
+    The sequences; ended_B: bool, the row ended with a stop token or string;
+    and what was cut, or None without stop strings.
   """
   stop, ahead = start + length, cache_lib.slots(prompts)
   head_DV = decoder.head(config, params)
-  stops = jnp.asarray(stop_ids, jnp.int32)
+  ids = jnp.asarray(stop_ids, jnp.int32)
 
   def running(fewer, carry):
-    t, ended_B, _ = carry
+    t, ended_B, _, _ = carry
     live_W = jnp.sum(~held_lib.of_parts(ended_B), axis=1)
     return (t < length) & (jnp.max(live_W) > fewer)
 
   def step(held, carry):
-    t, ended_B, rows = carry
+    t, ended_B, state_B, rows = carry
     slot = start + t
     scores_BV = decoder.logits(config, rows.hidden_BD, head_DV)
     scores_BV = sharding.constrain(scores_BV, 'batch', 'vocab')
@@ -131,8 +138,11 @@ def decode_attempt(
         rows,
         cache=cache, hidden_BD=hidden_B1D[:, 0],
         position_B=rows.position_B + live_B)
-    is_stop_B = jnp.any(token_B[:, None] == stops[None], axis=1)
-    return t + 1, ended_B | (live_B & is_stop_B), rows
+    is_stop_B = jnp.any(token_B[:, None] == ids[None], axis=1)
+    if stops is not None:
+      state_B = stops_lib.next_states(stops, state_B, token_B, live_B)
+      is_stop_B |= state_B < 0
+    return t + 1, ended_B | (live_B & is_stop_B), state_B, rows
 
   def decode(carry, held, fewer):
     return jax.lax.while_loop(functools.partial(running, fewer),
@@ -140,17 +150,42 @@ def decode_attempt(
 
   counts = _fewer(config, len(keys_B) // sharding.ways('batch'), stop, length)
   ended_B = jnp.zeros(rows.position_B.shape, bool)
-  carry = decode((jnp.int32(0), ended_B, rows), None, (*counts, 0)[0])
+  carry = decode((jnp.int32(0), ended_B, state_B, rows), None,
+                 (*counts, 0)[0])
   for count, fewer in zip(counts, (*counts[1:], 0)):
     with jax.named_scope('fewer'):
-      t, ended_B, rows = carry
+      t, ended_B, state_B, rows = carry
       held, whole = held_lib.choose(~ended_B, count), rows.cache
       rows = dataclasses.replace(rows, cache=held_lib.cache_of(whole, held))
-      t, ended_B, rows = decode((t, ended_B, rows), held, fewer)
-      carry = t, ended_B, dataclasses.replace(rows, cache=held_lib.put_back(
+      t, ended_B, state_B, rows = decode((t, ended_B, state_B, rows), held,
+                                         fewer)
+      rows = dataclasses.replace(rows, cache=held_lib.put_back(
           whole, rows.cache, held, start - ahead, stop - ahead))
-  _, ended_B, rows = carry
-  return rows, ended_B
+      carry = t, ended_B, state_B, rows
+  _, ended_B, state_B, rows = carry
+  if stops is None:
+    return rows, ended_B, None
+  rows, cut = _cut(stops, state_B, rows, start, length, pad_id)
+  return rows, ended_B, cut
+
+
+def _cut(stops, state_B, rows, start, length, pad_id):
+  """Takes the stop strings out of the rows that they have ended."""
+  of_attempt = lambda x_BS: x_BS[:, start : start + length]
+  cut_BT, cut = stops_lib.cut_mask(
+      stops, state_B, of_attempt(rows.tokens_BS), of_attempt(rows.valid_BS))
+
+  def without(x_BS, fill):
+    kept_BT = jnp.where(cut_BT, jnp.asarray(fill, x_BS.dtype), of_attempt(x_BS))
+    return jax.lax.dynamic_update_slice_in_dim(x_BS, kept_BT, start, axis=1)
+
+  return dataclasses.replace(
+      rows, position_B=rows.position_B - jnp.sum(cut_BT, axis=1,
+                                                 dtype=jnp.int32),
+      tokens_BS=without(rows.tokens_BS, pad_id),
+      valid_BS=without(rows.valid_BS, False),
+      attempt_BS=without(rows.attempt_BS, 0),
+      logp_BS=without(rows.logp_BS, 0)), cut
 
 
 def _fewer(

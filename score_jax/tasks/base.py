@@ -4,9 +4,22 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
 import hashlib
+from typing import NamedTuple
 
 BASE = 'base'
 """The split that holds transcripts: rows with `attempt_1` and `attempt_2`."""
+
+
+class Stops(NamedTuple):
+  """Texts that end an attempt of a model without a chat template.
+
+  Attributes:
+    first: of the answer to a question.
+    later: of what is written after a correction instruction or a critique.
+  """
+
+  first: tuple[str, ...]
+  later: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +57,8 @@ class Task:
     critique: asks the model what is wrong with its attempt (Self-Refine); ''
       if the task has no such prompt.
     notes: lines on the data that a person should see at the start.
+    stops: the kinds of stop strings that its problems have; () for none.
+    kind_of_stops: (gold answer) -> the index of its kind in `stops`.
   """
 
   name: str
@@ -62,6 +77,8 @@ class Task:
       'The answer above is wrong.', 'The answer above is right.')
   visible: Callable[[str], list[tuple[str, str]]] | None = None
   is_stated: Callable[[str], bool] | None = None
+  stops: tuple[Stops, ...] = ()
+  kind_of_stops: Callable[[str], int] = lambda answer: 0
 
 
 def from_rows(

@@ -21,6 +21,11 @@ from score_jax.tasks import folders
 _MBPP_SPLITS = ('train', 'validation', 'test')
 _HUMANEVAL = {'humaneval': 'humaneval', 'repair': 'humanevalfix'}
 
+_STOPS = (
+    base.Stops(code_prompts.MBPP_STOPS, code_prompts.MBPP_STOPS),
+    base.Stops(code_prompts.HUMANEVAL_STOPS,
+               code_prompts.HUMANEVAL_LATER_STOPS))
+
 _Rows = dict[str, list[dict[str, str]]]
 
 
@@ -98,9 +103,14 @@ def _task(config, name, mbpp):
       name, rows, question=code_prompts.QUESTION,
       instruction=code_prompts.INSTRUCTION, critique=code_prompts.CRITIQUE,
       grade=programs.grade, answer=programs.answer, grading='sandbox',
-      visible=visible,
+      visible=visible, stops=_STOPS, kind_of_stops=_kind_of_stops,
       notes=tuple(notes),
       fingerprint=base.fingerprint('1', bool(config.question), *prints))
+
+
+def _kind_of_stops(answer: str) -> int:
+  """0 of MBPP; 1 of HumanEval, whose models go on from a signature."""
+  return int(bool(json.loads(answer)['prefix']))
 
 
 def _mbpp_rows(

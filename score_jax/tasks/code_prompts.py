@@ -23,6 +23,20 @@ CRITIQUE = (
     'good.'
 )
 
+MBPP_STOPS = ('[DONE]',)
+"""The end of a program in MBPP's own prompts (arXiv 2108.07732)."""
+
+HUMANEVAL_STOPS = (
+    '\nclass', '\ndef', '\n#', '\n@', '\nif', '\nprint', '\n```')
+"""What follows the body of a function and is not of it.
+
+Those of Codex (arXiv 2107.03374), and the two more of the bigcode evaluation
+harness: a line at the left margin.
+"""
+
+HUMANEVAL_LATER_STOPS = ('\nif __name__', '\nprint(', '\nassert ')
+"""The same behind a whole program, which the instruction asks for."""
+
 _ROLE = 'You are an expert Python programmer, and here is your task: '
 _SHOTS = textwrap.dedent('''\
     You are an expert Python programmer, and here is your task: Write a function to find the similar elements from the given two tuple lists. Your code should pass these tests:

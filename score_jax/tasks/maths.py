@@ -106,6 +106,7 @@ def _task(
       name, made,
       question=maths_prompts.QUESTION, instruction=maths_prompts.INSTRUCTION,
       critique=maths_prompts.CRITIQUE,
+      stops=(base.Stops(maths_prompts.STOPS, maths_prompts.STOPS),),
       fingerprint=base.fingerprint('2', contents.fingerprint),
       notes=contents.notes, **grader)
 

@@ -21,6 +21,7 @@ INSTRUCTION = (
     'understanding of the question. Please correct the error, if any, and '
     f'rewrite the solution. Only output the final solution! {_FORM}'
 )
+STOPS = ('Problem:',)  # Text that runs on poses another problem.
 CRITIQUE = (
     'There is an error in the solution above because of lack of understanding '
     'of the question. What is the error? To find the error, go through '

@@ -42,6 +42,7 @@ _MATHS = {
     'question': maths_prompts.QUESTION,
     'instruction': maths_prompts.INSTRUCTION,
     'critique': maths_prompts.CRITIQUE,
+    'stops': (base.Stops(maths_prompts.STOPS, maths_prompts.STOPS),),
 }
 _PROGRAMS = {
     'question': code_prompts.QUESTION,

@@ -10,6 +10,7 @@ from score_jax.text import added_tokens
 from score_jax.text import folders
 from score_jax.text import reading
 from score_jax.text import roles
+from score_jax.text import token_bytes
 
 
 class HuggingFaceTokenizer:
@@ -79,6 +80,10 @@ class HuggingFaceTokenizer:
   def decode(self, ids: Iterable[int]) -> str:
     dead = {self.pad_id, *self.stop_ids}
     return self._special.decode([i for i in map(int, ids) if i not in dead])
+
+  def token_bytes(self) -> token_bytes.TokenBytes:
+    return token_bytes.of_huggingface(
+        self._special, self.vocab_size, {self.pad_id, *self.stop_ids})
 
   def save(self, folder: str | os.PathLike):
     if self._source:

@@ -12,6 +12,7 @@ from score_jax.text import added_tokens
 from score_jax.text import folders
 from score_jax.text import reading
 from score_jax.text import roles
+from score_jax.text import token_bytes
 
 CONTROL = proto.ModelProto.SentencePiece.CONTROL
 DEFINED = proto.ModelProto.SentencePiece.USER_DEFINED
@@ -99,6 +100,9 @@ class SentencePieceTokenizer:
     return self._model.decode(
         [i for i in map(int, ids) if i < self.vocab_size]
     )
+
+  def token_bytes(self) -> token_bytes.TokenBytes:
+    return token_bytes.of_sentencepiece(self._model)
 
   def save(self, folder: str | os.PathLike):
     if self._source:

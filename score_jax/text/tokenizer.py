@@ -15,6 +15,7 @@ from score_jax.text import gguf_tokenizer
 from score_jax.text import huggingface
 from score_jax.text import pieces
 from score_jax.text import reading
+from score_jax.text import token_bytes
 
 
 class Tokenizer(Protocol):
@@ -66,6 +67,13 @@ class Tokenizer(Protocol):
     """The text of `ids`, without padding, stop and other special tokens.
 
     Ids from `vocab_size` on (of a model with a padded vocabulary) are left out.
+    """
+
+  def token_bytes(self) -> token_bytes.TokenBytes:
+    """Return the bytes that each id adds to a decoded text.
+
+    Raises:
+      ValueError: the tokens have no bytes of their own.
     """
 
   def save(self, folder: str | os.PathLike):

@@ -11,6 +11,7 @@ import pytest
 
 from score_jax import types
 from score_jax import update
+from score_jax.models import attention
 from score_jax.models import decoder
 from score_jax.rl import logprobs
 from score_jax.rollout import attempts
@@ -264,7 +265,7 @@ def test_the_loop_ends_when_every_row_has():
         length=6, temperature=1.0,
         stop_ids=tuple(range(testing.VOCAB)), pad_id=testing.PAD)
 
-  rows, ended = attempt(prompt, valid)
+  rows, ended, _ = attempt(prompt, valid)
   assert ended.all() and (np.sum(rows.attempt_BS, axis=1) == 1).all()
   for cache_LBKSH in rows.cache:
     written = np.abs(cache_LBKSH).max(axis=(0, 1, 2, 4)) > 0
@@ -315,3 +316,29 @@ def test_layout_refuses_a_wrong_number_of_splices():
   layout = types.Layout(4, (3, 2), (5,))
   assert dataclasses.asdict(layout)['prompt'] == 4
   assert layout.starts == (4, 12) and layout.slots == 14
+
+
+def test_the_program_does_not_grow_with_the_samples_of_a_problem():
+  # With 1,000 samples it took minutes to compile: an operation for each.
+  config = testing.model_config()
+
+  def operations(samples):
+    numbers = np.arange(2 * samples, dtype=np.int32)
+    program = testing._sampler(config, samples, (6, 5), 1.0, testing.STOPS,
+                               testing.PAD)
+    text = program.lower(
+        testing.params(config), *testing.prompts(2), (jnp.array(SPLICE),),
+        jax.random.key(0), np.int32(0), numbers).as_text()
+    return len(text.splitlines())
+
+  assert operations(100) == operations(1000)
+
+
+@pytest.mark.parametrize('samples', [1, 2, 16, 17, 40])
+def test_queries_of_a_prompt_together_are_those_of_its_rows(samples):
+  x_BKQX = jnp.arange(3 * samples * 2 * 4 * 5).reshape(3 * samples, 2, 4, 5)
+  together = attention._together(x_BKQX, 3)
+  assert together.shape == (3, 2, samples * 4, 5)
+  np.testing.assert_array_equal(together[1, 0, :4], x_BKQX[samples, 0])
+  np.testing.assert_array_equal(
+      attention._apart(together, 3 * samples), x_BKQX)
