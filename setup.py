@@ -33,6 +33,7 @@ setuptools.setup(
         'orbax-checkpoint>=0.12.8,<0.13',
         'pyseccomp>=0.1.2; sys_platform == "linux"',
         'rapidfuzz>=3',
+        'scipy',
         'sentencepiece>=0.2.1',
         'sympy>=1.13',
         'tensorboardX>=2.6',
