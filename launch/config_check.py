@@ -1,6 +1,6 @@
 """Build the config of a run on this machine, before any host is asked to.
 
-The config is built by the checkout's own code, in a process of its own. That
+The config is built by the checkout's own code, in a separate process. That
 needs ml-collections, and for some configs jax; without them the check is left
 out, and a remark says so.
 """

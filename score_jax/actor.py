@@ -398,7 +398,7 @@ class Actor:
     return graded
 
   def _gradable(self, text, truncated) -> str:
-    """What is graded of an attempt: nothing, if it was cut off unanswered."""
+    """Return the text to grade: '' if the attempt was cut off unanswered."""
     is_stated = self.task.is_stated
     return '' if truncated and is_stated and not is_stated(text) else text
 

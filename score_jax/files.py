@@ -249,7 +249,7 @@ def open_regular(path: str | os.PathLike) -> BinaryIO:
   Raises:
     OSError: as `open`.
     ValueError: the path is a pipe, device or socket, a link whose target is
-      missing, or a Git LFS pointer in place of a file.
+      missing, or a Git LFS pointer instead of the file.
   """
   name = os.fspath(path)
   opener = lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
@@ -335,7 +335,7 @@ def read_whole_lines(
     if isinstance(row, dict):
       rows.append((line.decode(), row))
     else:
-      faults.append(f'{where} is no JSON object; mend or move the file')
+      faults.append(f'{where} is no JSON object; repair or move the file')
   return rows, faults
 
 

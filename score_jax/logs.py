@@ -34,10 +34,10 @@ def read(path: files.Path, have_steps: bool = True
   for line, row in lines:
     step = row.get('step') if have_steps else 1
     if row.get('stage') not in config_lib.STAGES:
-      faults.append(f'{path} holds a line of no stage; mend or move the file')
+      faults.append(f'{path} holds a line of no stage; repair or move the file')
     elif isinstance(step, bool) or not isinstance(step, int) or step < 1:
       faults.append(f'{path} holds a line of {row["stage"]} with the step '
-                    f'{step!r}; mend or move the file')
+                    f'{step!r}; repair or move the file')
     else:
       rows.append((line, row))
   return rows, faults
@@ -94,11 +94,11 @@ def id_faults(
 
 
 def refusal(path: files.Path, faults: Sequence[str], against: str) -> str:
-  """The line that refuses to go on."""
+  """Return the line of the refusal."""
   shown = '; '.join(faults[:_MOST])
   more = f' and {len(faults) - _MOST} more' if len(faults) > _MOST else ''
   return (f'{path}: {shown}{more}, and {against}; bring the file back from a '
-          'copy, or go on without these rows: --allow_gaps')
+          'copy, or continue without these rows: --allow_gaps')
 
 
 def block_faults(rows: Iterable[Row]) -> list[str]:

@@ -156,7 +156,7 @@ def truncation_warning(
   listed = ', '.join(f'{share:.0%} of attempts {a}'
                      for a, share in enumerate(shares, 1))
   more = '' if has_stops else (
-      '; a model without a stop token of its own needs '
+      '; a model that writes no stop token needs '
       'config.task.stop_strings')
   return (f'WARNING: {title}: {listed} ran out of tokens; raise '
           f'config.rollout.attempt_tokens, now {rollout.attempt_tokens}{more}')

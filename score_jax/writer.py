@@ -64,7 +64,7 @@ class Writer:
       say: prints a line.
       guard: is called before anything is written; raises a ValueError if this
         process must not write there any more.
-      allow_gaps: whether to go on where a log lacks rows.
+      allow_gaps: whether to continue where a log lacks rows.
     """
     self.workdir = self.results_in = files.folder(workdir)
     self.guard, self._allow_gaps = guard, allow_gaps
@@ -271,7 +271,7 @@ class Writer:
       files.write_json(self.results_in / 'results.json', results)
 
   def read_results(self) -> dict[str, Any] | None:
-    """What `results.json` holds, on every process; None if there is none.
+    """Return what `results.json` holds, on every process; None without one.
 
     Raises:
       ValueError: it is not JSON, or not as a run writes it.

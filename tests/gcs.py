@@ -74,7 +74,7 @@ class Server:
 
   @property
   def environ(self) -> dict[str, str]:
-    """What makes the libraries of a process go here."""
+    """Return the settings that lead the libraries of a process here."""
     return {'STORAGE_EMULATOR_HOST': self.url,
             'TENSORSTORE_GCS_HTTP_URL': self.url, 'NO_GCE_CHECK': 'true',
             'GOOGLE_AUTH_TOKEN_FOR_TESTING': 'token'}

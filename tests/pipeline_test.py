@@ -229,7 +229,7 @@ def _evaluate(folder, config=None, name=''):
 
 
 def _kept(folder):
-  """What no evaluation may change."""
+  """Return what no evaluation may change."""
   return {path: path.read_bytes() for path in folder.rglob('*')
           if path.is_file() and path.name in (
               'results.json', 'transcripts.jsonl', 'metrics.jsonl',

@@ -68,7 +68,7 @@ def test_texts_end_at_the_stop_string_and_what_follows_reads_no_more():
         whole = actor.tokenizer.decode([*ids, last])
         ends = [whole.find(stop) for stop in ('5', '7+', 'rror', 'on', 'eck')]
         before = min(end for end in ends if end >= 0) if max(ends) >= 0 else (
-            len(whole) - 1)  # Of '7+', whose + is a token of its own.
+            len(whole) - 1)  # Of '7+', whose + is a separate token.
         assert text == whole[:before]
     # All that is read is what is graded, each attempt closed.
     valid = found.tokens_BS[row][found.valid_BS[row]]

@@ -111,7 +111,7 @@ def answer_part(text: str) -> str:
 
 
 def _begun(text):
-  """What follows a mark of the beginning; a second one begins another task."""
+  """Return what follows a start mark; a second one begins another task."""
   parts = _BEGIN.split(text)
   with_code = [part for part in parts if _CODE.search(part)]
   return (with_code or parts[-1:])[0].strip('\n')

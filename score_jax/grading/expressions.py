@@ -114,7 +114,7 @@ def _steps(latex) -> int:
 
 
 def _expression(latex: str):
-  """What math-verify reads in it; IndexError if it is nothing."""
+  """Return what math-verify reads in it; IndexError if nothing."""
   import math_verify
   import sympy
   logging.getLogger('math_verify').setLevel(logging.ERROR)

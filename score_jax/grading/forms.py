@@ -288,7 +288,7 @@ def _in_degrees(text) -> str:
 
 
 def _apart(text) -> tuple[str, str]:
-  """What there is of a unit, and its name, '' if it is not known.
+  """Return the part that is a unit, and its name, '' if it is not known.
 
   Words that say more than a unit stay in the text: it equals no other then.
   """

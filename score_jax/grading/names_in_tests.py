@@ -1,4 +1,4 @@
-"""What tests say of the names that they use: the text of tests is read only.
+"""Read from the text of tests how they use names; nothing is executed.
 
 Which names are the program's hangs on the tests alone, so that a program cannot
 put its own `set`, `abs` or `math` into them.

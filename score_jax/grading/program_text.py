@@ -4,7 +4,7 @@ An answer may hold prose, drafts, usage examples and made-up further tasks. The
 choice follows the text and the names that are asked for, and nothing is run: a
 choice by the tests would pay for guesses. In this order:
 
-1. A body that goes on from the prefix (a signature and docstring), when the
+1. A body that continues the prefix (a signature and docstring), when the
    text opens with it.
 2. The last block that defines a name that is asked for, or is a body for the
    prefix; blocks that name Python before those that name nothing. Unfenced code
@@ -48,11 +48,11 @@ class _Code(NamedTuple):
 
 
 def find(text: str, prefix: str = '', wanted: Iterable[str] = ()) -> str:
-  """Return the program in a text, behind what it may go on from.
+  """Return the program in a text, after the prefix that it may continue.
 
   Args:
     text: the answer of a model.
-    prefix: code that the answer may go on from or repeat; '' for none.
+    prefix: code that the answer may continue or repeat; '' for none.
     wanted: names that the program has to define, as far as they are known.
 
   Returns:

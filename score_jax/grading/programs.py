@@ -114,7 +114,7 @@ def check_tests(tests: list[str], setup: str, entry_point: str | None):
 
 
 def program_of(text: str, spec: dict[str, str]) -> str:
-  """Return the program in a text, behind what it may go on from.
+  """Return the program in a text, after the prefix that it may continue.
 
   See `program_text.find` for the choice, which no test takes part in.
   """

@@ -89,7 +89,7 @@ def _copy(self, how):
 
 
 def _method(name: str, base: type) -> Callable[..., Any] | None:
-  """What a method of a subclass is here, by what the value is trusted with."""
+  """Return the local method of a subclass, by the trust in its value."""
   if not name.startswith('__'):
     def ask(self, *arguments, **named):
       return remote.attribute(self, name)(*arguments, **named)

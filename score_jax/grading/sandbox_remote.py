@@ -40,7 +40,7 @@ FUNCTIONS = {
     'complex': complex, 'round': round, 'trunc': math.trunc,
     'floor': math.floor, 'ceil': math.ceil, 'eq': operator.eq,
 }
-"""What the names of operators do in the process of the object."""
+"""Functions of the operators, by name, in the process of the object."""
 
 _HOOKS = frozenset(('__name__', '__qualname__', '__dict__', '__annotations__',
                     '__wrapped__'))

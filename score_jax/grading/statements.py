@@ -48,11 +48,11 @@ _USUAL = re.compile(
     r'^[ \t#>*_]*+(?:the\s++)?(?:final\s++)?answer[ \t*_]*+$',
     re.IGNORECASE | re.MULTILINE)
 _XML_END = re.compile('</answer>', re.IGNORECASE)
-# Dollars of a price do not go on to the next line.
+# The dollar signs of a price do not reach into the next line.
 _MATHS = (r'\$\$(?:[^$\\]|\\.)*+\$\$|\$(?:[^$\\\n]|\\.)++\$|'
           r'\$(?!\d[\d,.]*+\s)(?:[^$\\]|\\.)++\$|'
           r'\\\[(?:(?!\\\]).)*+\\\]|\\\((?:(?!\\\)).)*+\\\)')
-# The first line, or more if a formula goes on.
+# The first line, or more if a formula continues.
 _LINE = re.compile(rf'(?:{_MATHS}|\\.|[^\\\n])*+', re.DOTALL)
 _SENTENCE_END = re.compile(
     r'[.!?][*_`"\u201d)]*+\s++(?=[*_`"(]*+[A-Z])|'
@@ -72,7 +72,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE)
 _BEFORE = re.compile(r'(?:[\s:"\u201c]|[*_`]++(?=\s))*+')
 
-# What a model that has answered goes on with when nothing stops it.
+# Text that a model writes after its answer when nothing stops it.
 _RUN_ON = re.compile(
     r'(?:^[*_#>\[ \t]*+|(?<=\s)[*_]{0,3}+)(?:(?:New|Next|Another) )?'
     r'(?:Problem|PROBLEM|Question|QUESTION|Exercise|EXERCISE)'

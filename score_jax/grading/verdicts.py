@@ -1,4 +1,4 @@
-"""What a grader has to return: 0 or 1."""
+"""Check what a grader returns: 0 or 1."""
 
 from collections.abc import Callable
 import numbers

@@ -29,7 +29,7 @@ class Vocabulary(Protocol):
 
 
 class Table(NamedTuple):
-  """What `compile_table` makes.
+  """Hold the result of `compile_table`.
 
   Attributes:
     next_SV: int16. From 0 on the state after a token; -n where the token ends
@@ -53,7 +53,7 @@ def compile_table(
   longest: which one that is does not depend on how a text is cut into tokens.
 
   Args:
-    sets: stop strings; each set is an automaton of its own in the table.
+    sets: stop strings; each set has a separate automaton in the table.
     vocabulary: V ids.
     where: the field that the strings are from, for messages.
 

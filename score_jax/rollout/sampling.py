@@ -34,7 +34,7 @@ def gumbel(key: jax.Array, size: int) -> jax.Array:
   `jax.random.gumbel` makes its noise of 23 random bits: it never exceeds 15.95,
   and tokens of a probability below about 1e-7 are drawn too rarely or never.
   Its mode 'high' draws twice as many bits, for twice the time. Here every token
-  has 32 bits of its own, and all tokens of a row share the fraction behind
+  has 32 separate bits, and all tokens of a row share the fraction behind
   them, so that each tail is exact down to about 1e-16.
 
   Args:

@@ -109,7 +109,7 @@ def _task(config, name, mbpp):
 
 
 def _kind_of_stops(answer: str) -> int:
-  """0 of MBPP; 1 of HumanEval, whose models go on from a signature."""
+  """0 of MBPP; 1 of HumanEval, whose answers continue a signature."""
   return int(bool(json.loads(answer)['prefix']))
 
 

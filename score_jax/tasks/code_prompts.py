@@ -28,7 +28,7 @@ MBPP_STOPS = ('[DONE]',)
 
 HUMANEVAL_STOPS = (
     '\nclass', '\ndef', '\n#', '\n@', '\nif', '\nprint', '\n```')
-"""What follows the body of a function and is not of it.
+"""Texts that follow the body of a function and are not part of it.
 
 Those of Codex (arXiv 2107.03374), and the two more of the bigcode evaluation
 harness: a line at the left margin.

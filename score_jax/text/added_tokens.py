@@ -142,7 +142,7 @@ def _random_name():
 
 
 def _like(model, token, name):
-  """An added token of another name, or of its own without one."""
+  """Return an added token under another name, or under its present one."""
   if name is None:
     return token
   survives = lambda text: model.normalizer is None or (

@@ -91,7 +91,7 @@ def _trims(render, messages, pieces, space):
 
 
 def _pieces(text: str, messages: Sequence[str]) -> list[str]:
-  """What stands before, between and after the messages."""
+  """Return the text before, between and after the messages."""
   pieces = []
   for message in messages:
     if text.count(message) != 1:

@@ -1,4 +1,4 @@
-"""What tests see of a program: its objects, exceptions, changes, output."""
+"""Tests see objects, exceptions, changes and output of a program."""
 
 import json
 

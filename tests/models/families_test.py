@@ -387,7 +387,7 @@ def _multimodal(text=None, **outer):
 
 def test_a_multimodal_model_is_tied_by_its_outer_field():
   assert _fields(_multimodal()) == _fields(GEMMA3)
-  # What is said twice is no contradiction.
+  # A value that is given twice is no contradiction.
   assert _fields(_multimodal(hidden_size=16, vocab_size=31)) == _fields(GEMMA3)
   untied = _fields(_multimodal(tie_word_embeddings=False))
   assert untied == _fields(GEMMA3 | {'tie_word_embeddings': False})

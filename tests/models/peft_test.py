@@ -349,7 +349,7 @@ def test_a_converted_base_takes_the_adapter_too(base, tmp_path):
                               base_model_name_or_path=str(tmp_path / 'orbax'))
   expected = by_hand(arrays, adapters, lambda _: 5 / 3)
   check(folder, expected)
-  # Merged into a folder of its own, with the tokenizer of the base.
+  # Merged into a separate folder, with the tokenizer of the base.
   text_families.write_json(tmp_path / 'orbax', 'qwen3')
   to = convert_test._convert(folder, tmp_path / 'merged', 'hf')
   check(to, expected)

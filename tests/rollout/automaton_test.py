@@ -80,7 +80,7 @@ def test_the_first_stop_string_is_found_however_a_text_is_cut_into_tokens(
     (['\ndef '], 'x\n\ndef f', 'x\n'),
     (['abcd', 'bc'], 'xabcd', 'xa'),  # The one that ends first.
     (['abc', 'bc'], 'xabc', 'x'),  # Of two that end there the longer one.
-    (['aab'], 'aaab', 'a'),  # A partial match that goes on in another.
+    (['aab'], 'aaab', 'a'),  # A partial match that continues in another.
     (['Pro:'], 'Pr Pro:', 'Pr '),
     (['[D]', '\n#'], '[D[D]', '[D'),
     (['é'], 'e\u0301é', 'e\u0301'), (['世界'], '世世界', '世'),

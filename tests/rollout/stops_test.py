@@ -121,7 +121,7 @@ def test_rows_end_with_their_own_stop_strings(temperature, unroll, seed):
     # Behind an attempt that was not cut, all that is read is the same.
     _check_row(found, other, row, of_row, 1, not was_cut)
     cuts.append(was_cut)
-    # The turn is closed where the attempt has no stop token of its own.
+    # The turn is closed where the attempt has no stop token.
     layout = found.layout
     closes = was_cut or found.truncated_BA[row, 0]
     end = layout.starts[1] - layout.splices[0]
@@ -155,7 +155,7 @@ def test_sampler_and_trainer_agree_on_log_probabilities(
 
 
 def test_an_attempt_after_a_cut_one_is_that_after_a_short_one():
-  # The prefix as a prompt of its own, in which nothing was ever cut.
+  # The prefix as a separate prompt, in which nothing was ever cut.
   config, tree = attempts_test._model('gemma2')
   kinds = _kinds(16)
   found = jax.device_get(testing.sample(

@@ -198,7 +198,7 @@ def test_a_template_is_rendered_once(monkeypatch):
 
 
 def test_the_process_imports_no_jax_and_no_numpy(tmp_path):
-  # `sys.modules` after one request, by a script in place of the real one.
+  # `sys.modules` after one request, by a script instead of the real one.
   script = tmp_path / 'script.py'
   script.write_text(
       templates._SCRIPT.read_text().replace('  json.dump(answer, sys.stdout)', (
