@@ -1,9 +1,9 @@
 """Find texts that end an attempt, in addition to the stop tokens.
 
 A model without a chat template seldom writes a stop token: it continues with
-the next problem that it makes up. Each task lists the strings that such text begins
-with (`tasks.base.Stops`); `config.task.stop_strings` replaces them. They are
-matched while attempts are sampled (`rollout.stops`).
+the next problem that it makes up. Each task lists the strings that such text
+begins with (`tasks.base.Stops`); `config.task.stop_strings` replaces them. They
+are matched while attempts are sampled (`rollout.stops`).
 """
 
 from collections.abc import Callable
