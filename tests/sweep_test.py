@@ -141,7 +141,6 @@ def test_a_seed_is_tried_again_when_another_process_is_gone(
     ('--config.sweep.sedes=3', 'unknown field config.sweep.sedes; did you mean '
      "'seeds'?"),
     ('--mode=eval', '--mode=eval is of single runs'),
-    ('--config.stage1.steps=2', 'no_stage1 has 6 steps, and score 5'),
 ])
 def test_bad_input_is_one_line_and_nothing_is_done(arg, message, tmp_path):
   folder = tmp_path / 'new'
