@@ -249,6 +249,8 @@ def test_the_command_itself_refuses_alike(name, tmp_path, inputs):
 def test_a_batch_that_the_mesh_cannot_split(tmp_path):
   # On the 8 devices of `conftest`.
   _refused(_command([*door.TINY, '--config.rollout.prompts=12',
+                     '--config.stage1.micro_batches=1',
+                     '--config.stage2.micro_batches=1',
                      f'--workdir={tmp_path}']),
            'config.rollout.prompts 12 is not divisible by 8', 'use 8 or 16')
 
@@ -373,7 +375,12 @@ def test_progress_without_a_terminal_is_plain_lines(finished):
   line = re.compile(
       r'(?P<title>base|stage1|stage2|evaluate \w+) (?P<step>\d+)/(?P<total>\d+)'
       r'  (?P<words>.+)  \[\d\d:\d\d elapsed, \d\d:\d\d left\]')
-  found = [line.fullmatch(text) for text in finished[1].err.splitlines()]
+  lines = finished[1].err.splitlines()
+  # The model is not trained enough to end its attempts.
+  warnings = [text for text in lines if text.startswith('WARNING: ')]
+  assert all('ran out of tokens' in text for text in warnings)
+  assert len(warnings) <= 5  # One a stage at most, and one an evaluation.
+  found = [line.fullmatch(text) for text in lines if text not in warnings]
   assert all(found), finished[1].err
   by_title = {}
   for match in found:

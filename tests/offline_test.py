@@ -57,7 +57,7 @@ def test_first_attempts_of_the_base_are_read_and_not_learned(
   actor = _Actor()
   monkeypatch.setattr(
       continuation, 'follow',
-      lambda actor, params, first, splices, *_: actor.rollout(
+      lambda actor, params, problems, first, splices, *_: actor.rollout(
           int(first.tokens_BS[0, 1]), params, len(splices), 1))
   asked = namespaces.SimpleNamespace(splices=(np.array([8]),))
   asked.of_one_length = lambda problems: asked

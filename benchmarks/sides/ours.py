@@ -81,8 +81,8 @@ class Ours:
     self.sampler = actor.sampler_program(
         self.model, self.mesh, tuple(work.stop_ids), workload_lib.PAD)
     self.credit_program = train.credit_program(
-        train.stage_credit(self.config, self.config.stage2), work.samples,
-        self.mesh)
+        self.config.stage2, train.stage_credit(self.config, self.config.stage2),
+        work.samples, self.mesh)
     self.update_program = train.stage_program(states, STAGE)
     self.product_programs = [
         jax.jit(product, compiler_options=compiler.options(
@@ -119,10 +119,11 @@ class Ours:
     """Rollouts, grades, and one update on them."""
     rollout = self._sample(seed, False)
     grades_BA = np.array(self.work.grades(self._attempts(rollout)), np.int32)
-    advantages_BA, _ = self.credit_program(
-        sharding.put_rows(grades_BA, self.mesh))
+    advantages_BA, attempt_BS, _ = self.credit_program(
+        sharding.put_rows(grades_BA, self.mesh), rollout.truncated_BA,
+        rollout.attempt_BS)
     batch = types.TrainBatch(
-        rollout.tokens_BS, rollout.valid_BS, rollout.attempt_BS,
+        rollout.tokens_BS, rollout.valid_BS, attempt_BS,
         rollout.logp_BS, advantages_BA, rollout.layout)
     self.state, metrics = self.update_program(
         self.state, self.reference, batch)

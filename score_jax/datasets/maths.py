@@ -54,11 +54,12 @@ class Math(base.DataSet):
     level = raw.get('level')
     if type(level) is int:
       raw = raw | {'level': f'Level {level}'}
+    name = reading.text(raw, 'id' if 'id' in raw else 'unique_id')
     answer = reading.text(raw, 'answer', may_be_empty=True)
     if answer.strip():
       maths.check_gold(answer)
     return {
-        'id': reading.text(raw, 'id' if 'id' in raw else 'unique_id'),
+        'id': name,
         'problem': reading.text(raw, 'problem'),
         'solution': reading.text(raw, 'solution'),
         'answer': answer,
