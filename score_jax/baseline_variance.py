@@ -46,6 +46,8 @@ from score_jax.rl import rewards
 _ALPHAS = (0.0, 1.0, 10.0)
 _SAMPLES = (2, 4)
 _IDS, _STOP, _LONGEST = 3, 0, 3  # Of the attempts that are enumerated.
+_IDS_OF_CHAIN = 8
+_G_OF_CHAIN = 8
 KL_BASELINES = ('none', 'leave_one_out')
 
 
@@ -230,6 +232,77 @@ def kl_table() -> str:
   return '\n'.join(lines)
 
 
+def kl_sampled(
+    tokens: int, ends: bool, kl_baseline: str, kl: str = 'exact',
+    draws: int = 256
+) -> Gradient:
+  """Estimate the gradient of a problem's KL for long attempts.
+
+  The policy is a Markov chain over 8 ids, with G = 8; its gradient is taken by
+  the 64 logits. Both baselines are given the same attempts.
+
+  Args:
+    tokens: of an attempt: exactly, or on average if `ends`.
+    ends: whether id 0 ends an attempt, with chance 1 / `tokens` at each token;
+      an attempt then has at most `4 * tokens`.
+    kl_baseline: 'none' or 'leave_one_out'.
+    kl: 'exact' or 'k2'.
+    draws: groups of G attempts.
+  """
+  rng = np.random.default_rng(0)
+  scores_VV = rng.normal(size=(_IDS_OF_CHAIN, _IDS_OF_CHAIN))
+  if ends:
+    others = np.log(np.exp(scores_VV[:, 1:]).sum(axis=1))
+    scores_VV[:, 0] = others - np.log(tokens - 1)
+  ref_VV = scores_VV + 0.3 * rng.normal(size=scores_VV.shape)
+  ref_VV = jax.nn.log_softmax(jnp.asarray(ref_VV, jnp.float32))
+  length = 4 * tokens if ends else tokens
+
+  def loss(scores_VV, ids_GT, alive_GT):
+    logp_VV = jax.nn.log_softmax(scores_VV)
+    before_GT = jnp.pad(ids_GT, ((0, 0), (1, 0)), constant_values=1)[:, :-1]
+    kl_V = jnp.sum(jnp.exp(logp_VV) * (logp_VV - ref_VV), axis=1)
+    stats = logprobs.TokenStatistics(
+        logp_VV[before_GT, ids_GT], jnp.zeros(ids_GT.shape),
+        ref_VV[before_GT, ids_GT], kl_V[before_GT])
+    return objective.fused_loss(
+        stats, alive_GT, jnp.zeros((len(ids_GT), 1)), (1.0,),
+        jnp.full((1,), float(len(ids_GT))), kl=kl,
+        group=1 if kl_baseline == 'none' else len(ids_GT))[0]
+
+  def one(scores_VV, key):
+    def step(before_G, key):
+      ids_G = jax.random.categorical(key, scores_VV[before_G])
+      return ids_G, ids_G
+
+    _, ids_TG = jax.lax.scan(step, jnp.ones(_G_OF_CHAIN, jnp.int32),
+                             jax.random.split(key, length))
+    ids_GT = ids_TG.T
+    ended_GT = jnp.cumsum((ids_GT == 0) & ends, axis=1)
+    alive_GT = (ended_GT - ((ids_GT == 0) & ends) == 0).astype(jnp.int32)
+    return jax.grad(loss)(scores_VV, ids_GT, alive_GT).ravel()
+
+  keys_D = jax.random.split(jax.random.key(0), draws)
+  program = jax.jit(lambda scores_VV: jax.lax.map(
+      lambda key: one(scores_VV, key), keys_D, batch_size=16))
+  return _measured(np.asarray(program(jnp.asarray(scores_VV, jnp.float32)),
+                              np.float64))
+
+
+def long_table() -> str:
+  """Return the table of the KL's baselines for long attempts, in Markdown."""
+  lines = ['| KL | tokens of an attempt | variance, none | leave_one_out '
+           '| ratio |', '|---|---|---|---|---|']
+  for kl, ends, tokens in itertools.product(
+      ('exact', 'k2'), (False, True), (14, 100, 300)):
+    none, others = (kl_sampled(tokens, ends, kl_baseline, kl).variance
+                    for kl_baseline in KL_BASELINES)
+    lines.append(
+        f'| {kl} | {f"{tokens} on average" if ends else tokens} | {none:.3g} | '
+        f'{others:.3g} | {none / others:.2f} |')
+  return '\n'.join(lines)
+
+
 def of_run(run: run_lib.Run, at: str, batches: int) -> dict[str, Gradient]:
   """Of a run's Stage II at the weights of a stage, by baseline.
 
@@ -318,7 +391,7 @@ def main():
   """Prints the tables, or the variances of a run."""
   given = flags.FLAGS
   if not given.run:
-    print(table(), kl_table(), sep='\n\n', flush=True)
+    print(table(), kl_table(), long_table(), sep='\n\n', flush=True)
     return
   if given.batches < 2:
     raise ValueError(f'--batches={given.batches}; a variance needs 2 or more')

@@ -114,3 +114,15 @@ def test_of_a_run_at_the_weights_of_a_stage(tmp_path):
   assert set(found) == {'shaped', 'factored', 'KL, none', 'KL, leave_one_out'}
   for gradient in found.values():
     assert np.isfinite(gradient.variance) and gradient.variance >= 0
+
+
+@pytest.mark.parametrize('kl,ends,least', [
+    ('exact', False, 5.0), ('exact', True, 1.2), ('k2', False, 1.3)])
+def test_long_attempts_gain_by_the_baseline_of_the_kl(kl, ends, least):
+  none, others = (
+      baseline_variance.kl_sampled(40, ends, kl_baseline, kl, draws=64)
+      for kl_baseline in baseline_variance.KL_BASELINES)
+  assert none.variance / others.variance > least
+  # One expected gradient: the means differ by their noise alone.
+  noise = (none.variance + others.variance) / 64
+  assert ((none.mean - others.mean)**2).sum() < 4 * noise
