@@ -207,7 +207,7 @@ def _sampler(name, states, params, kept, draw, temperature):
       array((prompts, layout.prompt), jnp.bool, 'batch'),
       tuple(array((n - 1,), jnp.int32) for n in layout.splices),
       array((), key.dtype), array((), jnp.int32),
-      array((rows,), jnp.int32, 'batch'))
+      array((rows,), jnp.int32, 'batch'), None)  # No stop strings are known.
   program = actor.sampler_program(config.model, mesh, (0,), 0)
   lower = lambda: program.lower(
       *given, samples=samples, attempt_tokens=layout.attempts,
