@@ -16,6 +16,7 @@ from score_jax import shutdown
 from score_jax import train
 from tests import lora_test
 from tests import pipeline_test
+from tests import tiny_run
 
 MESH = config_lib.MeshConfig(data=4, fsdp=2)
 HALF = jnp.dtype('bfloat16')
@@ -192,6 +193,7 @@ def test_offloaded_is_the_same_to_the_bit(plain, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_bfloat16_weights_and_moments_move_and_resume(plain, tmp_path,
                                                       monkeypatch):
+  tiny_run.grade_by_chance(monkeypatch)
   # A learning rate that no weight above 2e-3 would feel, rounded to nearest.
   config = _config(
       model__param_dtype='bfloat16',
