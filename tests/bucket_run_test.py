@@ -125,10 +125,12 @@ def test_a_second_process_is_refused_and_one_after_a_kill_is_not(
   began = threading.Event()
   server.before_write = lambda name: name.endswith('base/2/SEAL') and (
       began.set())
-  running = door.Running(args, tmp_path / 'first', None, None, 1, goes_there)
+  running = door.Running(args, tmp_path / 'first', tmp_path / 'compiled',
+                         None, 1, goes_there)
   assert began.wait(120)
   second = door.Running(
-      args, tmp_path / 'second', None, None, 1, goes_there).wait()
+      args, tmp_path / 'second', tmp_path / 'compiled', None, 1, goes_there
+  ).wait()
   assert second.code == 2
   *_, line = second.err.splitlines()
   assert f'process {running.pid} on {socket.gethostname()}' in line

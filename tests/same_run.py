@@ -25,7 +25,8 @@ def check(workdir: pathlib.Path, finished: pathlib.Path):
     for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(theirs)):
       assert a.dtype == b.dtype
       np.testing.assert_array_equal(a, b)
-  assert names(workdir) == names(finished)
+  differ = names(workdir) ^ names(finished)
+  assert not differ, differ
 
 
 def _arrays(path):
