@@ -11,7 +11,7 @@ Two pairs of settings that have one expected gradient and differ in variance:
 Without a run the policies are so small that all their rollouts are enumerated:
 for the rewards, a first attempt that is right or wrong, and a second that is,
 given the first; for the KL, an attempt of at most three tokens. With a run
-the variances are estimated from batches of its own training problems: of the
+the variances are estimated from batches of the run's training problems: of the
 rewards' part of the gradient without the KL, and of the KL's part alone.
 """
 

@@ -73,7 +73,7 @@ def unread_warning(
   found = [answer(text) is None for row in texts for text in row]
   if 2 * sum(found) <= len(found):
     return ''
-  return (f'warning: {sum(found)} of {len(found)} attempts have no answer that '
+  return (f'WARNING: {sum(found)} of {len(found)} attempts have no answer that '
           f'the task {task!r} can read, and get no reward. Likely causes: '
           'config.task.question asks for no form of the answer that is read '
           '(see docs/grading.md), or config.rollout.attempt_tokens is too low')

@@ -168,6 +168,6 @@ def test_attempts_without_a_readable_answer_are_reported(texts, unread):
   line = metrics.unread_warning('own', texts, lambda text: text or None)
   count = sum(map(len, texts))
   assert bool(line) == (unread > 0)
-  assert line.startswith(f'warning: {unread} of {count} attempts have no answer'
+  assert line.startswith(f'WARNING: {unread} of {count} attempts have no answer'
                          ) or not unread
   assert '\n' not in line and (not line or 'config.task.question' in line)

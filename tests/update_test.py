@@ -193,7 +193,7 @@ def test_rows_with_first_attempts_of_the_base_leave_the_others_as_they_are():
                                rtol=1e-5)
   np.testing.assert_allclose(mixed_metrics['kl_t2'], all_metrics['kl_t2'],
                              rtol=1e-5)
-  # The loss of attempt 1 is that of its own rows, of attempt 2 that of all.
+  # Attempt 1 has a loss over the online rows, attempt 2 over all rows.
   second = dataclasses.replace(
       batch, attempt_BS=jnp.where(batch.attempt_BS == 2, 2, 0))
   _, second_metrics = _step(**settings)(_state(tree), reference, second)
