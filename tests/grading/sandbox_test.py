@@ -170,30 +170,42 @@ def test_nor_in_the_other_sandboxes(world, spec):
     _check_hostile(world, name, spec)
 
 
-# Root hides the folders on the way to Python from nobody: in private mounts
-# they are replaced by folders that everybody may search.
+# Root hides the folders on the way to Python and to this checkout from others:
+# in private mounts, each is replaced by a folder that everybody may search.
 _AS_USER = """
 set -e
-kept=$(mktemp -d); cover=$1; inside=$2; shift 2
-if [ -n "$cover" ]; then
-  mount --bind "$inside" "$kept"
-  mount -t tmpfs -o mode=755 tmpfs "$cover"
-  mkdir -p "$inside"; mount --bind "$kept" "$inside"; umount "$kept"
-fi
-rmdir "$kept" 2>/dev/null || true
+kept=$(mktemp -d)
+for inside in $INSIDE; do
+  mkdir -p "$kept$inside"; mount --bind "$inside" "$kept$inside"
+done
+for cover in $COVER; do mount -t tmpfs -o mode=755 tmpfs "$cover"; done
+for inside in $INSIDE; do
+  mkdir -p "$inside"; mount --bind "$kept$inside" "$inside"
+  umount "$kept$inside"
+done
+find "$kept" -depth -type d -exec rmdir {} +
 exec setpriv --reuid 12345 --regid 12345 --clear-groups "$@"
 """
+
+
+def _hidden(path):
+  """The folders above a path that only their owner may search."""
+  return [str(above) for above in reversed(pathlib.Path(path).parents)
+          if not above.stat().st_mode & 0o001]
 
 
 def _user_command(command):
   """The same as an ordinary user, which this process may be already."""
   if os.geteuid():
     return command
-  inside = os.path.realpath(sys.base_prefix)
-  above = [str(path) for path in reversed(pathlib.Path(inside).parents)
-           if not path.stat().st_mode & 0o001]
-  return ['unshare', '--mount', 'sh', '-c', _AS_USER, 'sh',
-          (above or [''])[0], inside, *command]
+  needed = {os.path.realpath(sys.base_prefix), os.path.realpath(sys.prefix),
+            str(pathlib.Path(__file__).resolve().parents[2])}
+  inside = [path for path in sorted(needed) if _hidden(path) and
+            not needed & set(map(str, pathlib.Path(path).parents))]
+  covers = sorted({_hidden(path)[0] for path in inside})
+  assert not any(' ' in path for path in inside)
+  return ['env', f'INSIDE={" ".join(inside)}', f'COVER={" ".join(covers)}',
+          'unshare', '--mount', 'sh', '-c', _AS_USER, 'sh', *command]
 
 
 @pytest.mark.parametrize('who', ['caller', 'user'])
